@@ -16,14 +16,16 @@ if TYPE_CHECKING:
         SessionTooNew,
     )
     from adapters.sqlite import DatabaseUnusable, StorageError
-    from adapters.sqlite.jobs import Message
+    from adapters.sqlite.messages import Message
     from adapters.system import LockHeld
     from engine.app.account import Account, NotReady
     from engine.app.engine import Engine
     from engine.app.monitor import ConnectionMonitor
+    from engine.app.remote_client import RemoteClient
     from engine.config import Config, UnknownAccount
     from engine.config.load import ConfigError, load
     from engine.console.account_status import AccountStatus
+    from engine.remote.errors import AccountNotReady, AnswerUnusable, EngineUnreachable, OutcomeUnknown, RequestRefused
     from engine.work.decorators import job_kind, on, while_healthy
     from engine.work.handle import JobHandle, JobOver
     from engine.work.kinds import BadJob
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AccountNotReady",
     "AccountStatus",
     "Action",
+    "AnswerUnusable",
     "BadJob",
     "BadModule",
     "Cause",
@@ -43,6 +47,7 @@ __all__ = [
     "ConnectionMonitor",
     "DatabaseUnusable",
     "Engine",
+    "EngineUnreachable",
     "Entry",
     "Event",
     "Hold",
@@ -55,7 +60,10 @@ __all__ = [
     "Message",
     "NotASession",
     "NotReady",
+    "OutcomeUnknown",
     "Policy",
+    "RemoteClient",
+    "RequestRefused",
     "SandboxError",
     "SessionDamaged",
     "SessionError",
@@ -86,7 +94,7 @@ _HOMES = {
         "SessionTooNew",
     ),
     "adapters.sqlite": ("DatabaseUnusable", "StorageError"),
-    "adapters.sqlite.jobs": ("Message",),
+    "adapters.sqlite.messages": ("Message",),
     "adapters.system": ("LockHeld",),
     "engine.config": ("Config", "UnknownAccount"),
     "engine.config.load": ("ConfigError", "load"),
@@ -94,6 +102,14 @@ _HOMES = {
     "engine.console.account_status": ("AccountStatus",),
     "engine.app.engine": ("Engine",),
     "engine.app.monitor": ("ConnectionMonitor",),
+    "engine.app.remote_client": ("RemoteClient",),
+    "engine.remote.errors": (
+        "AccountNotReady",
+        "AnswerUnusable",
+        "EngineUnreachable",
+        "OutcomeUnknown",
+        "RequestRefused",
+    ),
     "engine.work.handle": ("JobHandle", "JobOver"),
     "engine.work.kinds": ("BadJob",),
     "engine.work.decorators": ("job_kind", "on", "while_healthy"),

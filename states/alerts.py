@@ -28,7 +28,7 @@ KINDS: Final = tuple(kind.value for kind in IncidentKind)
 NEEDS_PERSON: Final = IncidentKind.NEEDS_PERSON.value
 CHANNEL: Final = IncidentKind.CHANNEL.value
 """The kind of incident whose cause is a channel of alerts that fails."""
-TOLD_BY_DEFAULT: Final = ("needs_person", "outage", "job_failed", "storage")
+TOLD_BY_DEFAULT: Final = ("needs_person", "outage", "stalled", "job_failed", "storage")
 
 AT_MOST: Final = 5
 """Messages that a channel gets in ``WINDOW``; more that are due become one digest."""

@@ -21,11 +21,19 @@ def _of_snapshot(name: str) -> tuple[str, Reader]:
     return name, lambda moment: getattr(moment.snapshot, name)
 
 
+def _of_stall(name: str) -> tuple[str, Reader]:
+    return f"stall.{name}", lambda moment: getattr(moment.snapshot.stall, name, None)
+
+
 def _of_schedule(name: str) -> tuple[str, Reader]:
     return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
 
 
 _CAUSE: tuple[str, Reader] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
+_RESTRICTED: tuple[str, Reader] = (
+    "restricted",
+    lambda moment: moment.snapshot.restricted and moment.snapshot.restricted.limit,
+)
 _STREAK: tuple[str, Reader] = ("streak with this one", streak_after)
 _FAILURES: tuple[str, Reader] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
 
@@ -45,6 +53,20 @@ GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "flooded": (_CAUSE,),
     "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
     "limited": (_of_snapshot("limited"),),
+    "stalled": (_of_stall("detail"),),
+    "asked_for": (_of_event("asked"), _of_stall("detail")),
+    "told_of_stall": (_of_stall("told"), _of_event("asked")),
+    "clients_in_vain": (
+        _of_event("asked"),
+        _of_stall("clients"),
+        ("backoff.updates.tries", lambda moment: moment.policy.backoff.updates.tries),
+        _of_stall("told"),
+    ),
+    "client_due": (_of_event("asked"), _of_stall("until"), ("now", lambda moment: moment.now)),
+    "of_some_requests": (_of_event("limit"),),
+    "restricted_already": (_of_event("limit"), _RESTRICTED),
+    "restricted": (_RESTRICTED,),
+    "lifted": (_of_event("limit"), _RESTRICTED),
     "worth_telling": (
         _of_event("waited"),
         ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),

@@ -50,6 +50,17 @@ class Probe(Effect):
 
 
 @frozen(kw_only=True)
+class FetchUpdates(Effect):
+    """Ask for the updates that are missing.
+
+    ``UpdatesConfirmed`` or ``UpdatesStalled`` answers within ``patience`` seconds, unless the link is closed before.
+    """
+
+    link: int
+    patience: float
+
+
+@frozen(kw_only=True)
 class Close(Effect):
     """Close the link, if any, within ``patience`` seconds; ``Closed`` of this ``generation`` answers always."""
 
@@ -78,6 +89,13 @@ class HoldRequests(Effect):
 
     request: str
     until: float
+
+
+@frozen(kw_only=True)
+class ReleaseRequests(Effect):
+    """Hold requests of one kind no longer."""
+
+    request: str
 
 
 @frozen(kw_only=True)
@@ -119,7 +137,7 @@ class AlertUnusable(Alert):
 
 @frozen(kw_only=True)
 class AlertLimited(Alert):
-    """Telegram limits the account; it stays connected and its work is held."""
+    """Telegram limits the account; it stays connected, and what it may not do is held."""
 
     kind = "limited"
 
@@ -129,6 +147,13 @@ class AlertDatabase(Alert):
     """The session's file cannot be written; the account stays connected."""
 
     kind = "database"
+
+
+@frozen(kw_only=True)
+class AlertStalled(Alert):
+    """A fresh client does not get the updates either that the datacenter counts; the account stays connected."""
+
+    kind = "stalled"
 
 
 @frozen(kw_only=True)

@@ -17,6 +17,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from states.exhaustion import EXHAUSTED, NO_DESCRIPTORS, NO_MEMORY, NO_THREADS  # noqa: F401 - known by this name, too
+from states.limits import ACCOUNT
 
 
 @frozen(kw_only=True)
@@ -176,6 +177,20 @@ class CaughtUp(OfLink):
 
 
 @frozen(kw_only=True)
+class UpdatesConfirmed(OfLink):
+    """The link has all updates that the datacenter counts: of the account, and of ``channels`` channels."""
+
+    channels: int = 0
+
+
+@frozen(kw_only=True)
+class LimitLifted(OfLink):
+    """A request that the account's ``limit`` would have refused was carried out: the limit is over."""
+
+    limit: str = ACCOUNT
+
+
+@frozen(kw_only=True)
 class Failure(OfLink):
     """Base of the errors.
 
@@ -205,6 +220,20 @@ class ServerFault(Failure):
     """The datacenter answered with an internal error (500, −500, −503)."""
 
     schedule: ClassVar[str] = "server"
+
+
+@frozen(kw_only=True)
+class UpdatesStalled(Failure):
+    """The datacenter counts updates that the link does not bring: its numbers say so, silence alone never does.
+
+    ``behind`` names the boxes, each with how many updates; ``since`` is when that was first seen (Unix seconds).
+    ``asked`` says that they were asked for, and in vain.
+    """
+
+    schedule: ClassVar[str] = "updates"
+    behind: tuple[str, ...] = ()
+    since: float = 0.0
+    asked: bool = False
 
 
 @frozen(kw_only=True)
@@ -250,7 +279,15 @@ class AccountBanned(Failure):
 
 @frozen(kw_only=True)
 class AccountLimited(Failure):
-    """The account may connect, but is limited: peer flood, frozen."""
+    """The account may connect, but is limited: peer flood, frozen.
+
+    ``limit`` says what it may not do, by the names in ``states.limits``: journals of earlier versions have none, and
+    mean all work. A frozen account may know when it will be deleted (``deletion``, Unix seconds) and where to appeal.
+    """
+
+    limit: str = ACCOUNT
+    deletion: float | None = None
+    appeal: str = ""
 
 
 @frozen(kw_only=True)
@@ -301,11 +338,11 @@ class Unexpected(Failure):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Started, TurnGranted, Connected, CaughtUp, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
-    CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
-    NetworkLost, TimedOut, ServerFault, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown, SessionDuplicated,
-    AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,
-    DatabaseCorrupt, Unexpected,
+    Started, TurnGranted, Connected, CaughtUp, UpdatesConfirmed, LimitLifted, ProbeDue, ProbeAnswered, Stable, Elapsed,
+    NetworkRestored, ClockJumped, CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
+    NetworkLost, TimedOut, ServerFault, UpdatesStalled, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown,
+    SessionDuplicated, AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked,
+    DatabaseUnavailable, DatabaseCorrupt, Unexpected,
 )  # fmt: skip
 """All events, in the order of the diagrams."""
 

@@ -6,17 +6,21 @@ The diagrams print a guard's name and docstring.
 from attrs import field, frozen
 
 from states.events import (
+    AccountLimited,
     DatabaseLocked,
     DatabaseUnavailable,
     Event,
     FloodWait,
+    LimitLifted,
     OfLink,
     OfVisit,
     Started,
     TimedOut,
     TransportFlood,
     Unexpected,
+    UpdatesStalled,
 )
+from states.limits import OF_REQUESTS, WRITES
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
@@ -126,8 +130,62 @@ def limited(moment: Moment) -> bool:
     return moment.snapshot.limited is not None
 
 
+def of_some_requests(moment: Moment) -> bool:
+    """Telegram refuses only some of the account's requests."""
+    return isinstance(moment.event, AccountLimited) and moment.event.limit in OF_REQUESTS
+
+
+def restricted_already(moment: Moment) -> bool:
+    """Telegram refuses these requests, as is known."""
+    event, known = moment.event, moment.snapshot.restricted
+    if known is None or not isinstance(event, AccountLimited) or event.limit not in OF_REQUESTS:
+        return False
+    return known.limit in (event.limit, WRITES)
+
+
+def restricted(moment: Moment) -> bool:
+    """Telegram refuses some of the account's requests, as is known."""
+    return moment.snapshot.restricted is not None
+
+
+def lifted(moment: Moment) -> bool:
+    """It is the limit that is known."""
+    return isinstance(moment.event, LimitLifted) and moment.snapshot.is_limit(moment.event.limit)
+
+
 def worth_telling(moment: Moment) -> bool:
     """The file cannot be written, or was locked for ``backoff.database.alert_after``, and nobody was told yet."""
     event, known = moment.event, moment.snapshot.database
     lasts = isinstance(event, DatabaseLocked) and event.waited >= moment.policy.backoff.database.alert_after
     return (lasts or isinstance(event, DatabaseUnavailable)) and not (known is not None and known.told)
+
+
+def stalled(moment: Moment) -> bool:
+    """Updates are missing, as is known."""
+    return moment.snapshot.stall is not None
+
+
+def asked_for(moment: Moment) -> bool:
+    """The updates that are missing were asked for, and did not come."""
+    asked = isinstance(moment.event, UpdatesStalled) and moment.event.asked
+    return asked and moment.snapshot.stall is not None
+
+
+def told_of_stall(moment: Moment) -> bool:
+    """The operator knows of the updates that are missing, and nothing was asked for yet."""
+    stall = moment.snapshot.stall
+    return stall is not None and stall.told and not asked_for(moment)
+
+
+def clients_in_vain(moment: Moment) -> bool:
+    """Enough fresh clients did not get the updates either, and nobody was told yet."""
+    stall = moment.snapshot.stall
+    enough = stall is not None and not stall.told and stall.clients >= moment.policy.backoff.updates.tries
+    return enough and asked_for(moment)
+
+
+def client_due(moment: Moment) -> bool:
+    """The updates were asked for in vain, and the time for a fresh client has come."""
+    stall = moment.snapshot.stall
+    due = stall is not None and (stall.until is None or stall.until <= moment.now)
+    return due and asked_for(moment)

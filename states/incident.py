@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
+from states.limits import CAUSES, OF_REQUESTS, STRANGERS, WRITES, advice_for
 from states.snapshot import ADVICE, Action
 
 MAX_DETAIL: Final = 300
@@ -24,6 +25,8 @@ class IncidentKind(StrEnum):
     """A file cannot be written."""
     LIMITED = "limited"
     """Telegram limits an account."""
+    STALLED = "stalled"
+    """An account does not get the updates that Telegram counts."""
     JOB_FAILED = "job_failed"
     """Jobs of one kind fail for good."""
     CHANNEL = "channel"
@@ -96,7 +99,15 @@ class Incident:
                 return f"{what} {can} be written; what is new wait{'s' if now else 'ed'} in memory"
             case IncidentKind.LIMITED:
                 its = "their" if many else "its"
+                if self.cause == CAUSES[STRANGERS]:
+                    let = "lets" if now else "let"
+                    return f"Telegram {let} {who} write to nobody who does not know {'them' if many else 'it'}"
+                if self.cause == CAUSES[WRITES]:
+                    return f"Telegram {'has frozen' if now else 'had frozen'} {who}, which can only read"
                 return f"Telegram limit{'s' if now else 'ed'} {who}; {its} work {'is' if now else 'was'} held"
+            case IncidentKind.STALLED:
+                do = ("do" if many else "does") if now else "did"
+                return f"{who} {do} not get the updates that Telegram count{'s' if now else 'ed'}"
             case IncidentKind.JOB_FAILED:
                 return f"jobs of the kind {self.cause} fail{'' if now else 'ed'} for good"
             case IncidentKind.CHANNEL:
@@ -107,6 +118,8 @@ class Incident:
         """What a person should do: a sentence in the imperative, without its full stop."""
         if self.kind is IncidentKind.NEEDS_PERSON:
             return ADVICE.get(_ACTIONS.get(self.cause, Action.RETRY), ADVICE[Action.RETRY])
+        if self.kind is IncidentKind.LIMITED and self.cause in _REMEDIES_OF_LIMITS:
+            return _REMEDIES_OF_LIMITS[self.cause]
         return _REMEDIES_OF_MANY.get(self.kind, _REMEDIES[self.kind]) if self.fleet else _REMEDIES[self.kind]
 
 
@@ -119,8 +132,15 @@ _REMEDIES: Final[dict[IncidentKind, str]] = {
     IncidentKind.FLAPPING: "see what its losses have in common ('log --failed'): a proxy, a time of day, a request",
     IncidentKind.STORAGE: "make the file writable: end the program that locks it, or see to its disk and permissions",
     IncidentKind.LIMITED: f"let the account rest, and {ADVICE[Action.APPEAL]}; retry it when the limit is over",
+    IncidentKind.STALLED: (
+        "read the chats that the detail names, for example with 'collect'; if it lasts, retry the account for another "
+        "fresh client"
+    ),
     IncidentKind.JOB_FAILED: "see 'jobs list --state failed' for the cause, mend it, and retry or cancel the jobs",
     IncidentKind.CHANNEL: "see to the channel's address and its service, and try it with 'alerts test'",
+}
+_REMEDIES_OF_LIMITS: Final = {
+    CAUSES[limit]: advice for limit in OF_REQUESTS if (advice := advice_for(limit)) is not None
 }
 _REMEDIES_OF_MANY: Final[dict[IncidentKind, str]] = {
     IncidentKind.OUTAGE: "see to the network of this machine, or to the proxy; the accounts come back by themselves",

@@ -17,12 +17,13 @@ class Slot(StrEnum):
     PERSON = "person"
     FILE = "file"
     LIMIT = "limit"
+    UPDATES = "updates"
     JOURNAL = "journal"
     JOBS = "jobs"
     CHANNEL = "channel"
 
 
-ACCOUNT_SLOTS: Final = (Slot.CONNECTION, Slot.PERSON, Slot.FILE, Slot.LIMIT)
+ACCOUNT_SLOTS: Final = (Slot.CONNECTION, Slot.PERSON, Slot.FILE, Slot.LIMIT, Slot.UPDATES)
 """The slots of accounts. In the others a member is a file, a kind of jobs, a channel."""
 
 Member: TypeAlias = tuple[Slot, str]
@@ -130,6 +131,7 @@ class AccountSeen:
     person: IncidentReason | Sign = Sign.WELL
     file: IncidentReason | Sign = Sign.WELL
     limit: IncidentReason | Sign = Sign.WELL
+    updates: IncidentReason | Sign = Sign.WELL
     scopes: tuple[str, ...] = ()
     """What it shares with others on its way to Telegram, the narrowest first."""
 

@@ -143,7 +143,7 @@ class BookDraft:
             self.scopes.pop(event.account, None)
         elif event.connection is not Sign.UNSETTLED:
             self.scopes[event.account] = event.scopes
-        found = (event.connection, event.person, event.file, event.limit)
+        found = (event.connection, event.person, event.file, event.limit, event.updates)
         for slot, each in zip(ACCOUNT_SLOTS, found, strict=True):
             self.see((slot, event.account), each, first=first)
 

@@ -10,8 +10,8 @@
     not connected, or suspect, with a cause   trouble      unsettled   by itself
     not connected, and nothing has failed     unsettled    unsettled   by itself
 
-*By itself*, as a limit is always: trouble while the snapshot says so; otherwise well if the account is healthy, and
-unsettled if not.
+*By itself*, as a limit and missing updates are always: trouble while the snapshot says so; otherwise well if the
+account is healthy, and unsettled if not.
 """
 
 from typing import Final
@@ -19,7 +19,8 @@ from typing import Final
 from states.exhaustion import EXHAUSTED
 from states.incident import IncidentKind
 from states.incident_book import AccountGone, AccountSeen, IncidentReason, Sign
-from states.snapshot import NETWORK_CAUSES, UNKNOWN_KEY, Action, Snapshot, State
+from states.limits import CAUSES, advice_for
+from states.snapshot import MISSING_UPDATES, NETWORK_CAUSES, UNKNOWN_KEY, Action, Snapshot, State
 
 PROCESS: Final = "the limits of this process"
 """What accounts share that cannot connect because the process may have no more files, threads or memory."""
@@ -36,7 +37,9 @@ def account_seen(
         return AccountGone(account)
     if at.state is State.SHUTTING_DOWN:
         stopping = Sign.UNSETTLED
-        return AccountSeen(account=account, connection=stopping, person=stopping, file=stopping, limit=stopping)
+        return AccountSeen(
+            account=account, connection=stopping, person=stopping, file=stopping, limit=stopping, updates=stopping
+        )
     other = Sign.WELL if at.state is State.HEALTHY else Sign.UNSETTLED
     person = _person(at)
     file = _file(at, disk)
@@ -51,14 +54,18 @@ def account_seen(
         person=person or other,
         file=file or other,
         limit=_limit(at) or other,
+        updates=_updates(at) or other,
         scopes=scopes,
     )
 
 
 def _person(at: Snapshot) -> IncidentReason | None:
     action = at.action
-    if action is None or (at.limited is not None and action is Action.APPEAL and at.state is not State.AUTH_FAILED):
+    limited = at.limited is not None or at.restricted is not None
+    if action is None or (limited and action is Action.APPEAL and at.state is not State.AUTH_FAILED):
         return None
+    if action is Action.RETRY and not at.parked:
+        return None  # updates are missing, which is told by itself
     detail = at.cause.detail if at.cause is not None else ""
     return IncidentReason(
         kind=IncidentKind.NEEDS_PERSON,
@@ -82,9 +89,24 @@ def _file(at: Snapshot, disk: str | None) -> IncidentReason | None:
 
 
 def _limit(at: Snapshot) -> IncidentReason | None:
+    if at.limited is None and at.restricted is not None:
+        known = at.restricted
+        more = advice_for(known.limit, known.deletion, known.appeal)
+        detail = "; ".join(part for part in (known.detail, more) if part)
+        return IncidentReason(kind=IncidentKind.LIMITED, cause=CAUSES[known.limit], detail=detail, at_once=True)
     if at.limited is None:
         return None
     return IncidentReason(kind=IncidentKind.LIMITED, cause=at.limited.event, detail=at.limited.detail, at_once=True)
+
+
+def _updates(at: Snapshot) -> IncidentReason | None:
+    """Return which updates are missing, once fresh clients did not get them either."""
+    stall = at.stall
+    if stall is None or not stall.told:
+        return None
+    return IncidentReason(
+        kind=IncidentKind.STALLED, cause=MISSING_UPDATES, detail=stall.detail, at_once=True, since=stall.since
+    )
 
 
 def _connection(at: Snapshot) -> IncidentReason:

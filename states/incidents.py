@@ -1,8 +1,8 @@
 """The law of incidents: when a trouble becomes an incident, who is in it, and when it is over. Pure, like ``step``.
 
 A *member* is an account, or a part of the engine, in one *slot*: its connection, what a person must do, its file, a
-limit; the journal's file, the jobs of a kind, a channel. A member has at most one trouble in a slot, and so is in at
-most one open incident for it.
+limit, its updates; the journal's file, the jobs of a kind, a channel. A member has at most one trouble in a slot, and
+so is in at most one open incident for it.
 
     situation                                             decision
     ----------------------------------------------------  -------------------------------------------------------------
@@ -102,6 +102,7 @@ _SLOTS: Final = {
     IncidentKind.FLAPPING: Slot.CONNECTION,
     IncidentKind.STORAGE: Slot.FILE,
     IncidentKind.LIMITED: Slot.LIMIT,
+    IncidentKind.STALLED: Slot.UPDATES,
     IncidentKind.JOB_FAILED: Slot.JOBS,
     IncidentKind.CHANNEL: Slot.CHANNEL,
 }

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
+
+FLOOD_WAIT: Final = "flood wait for "
+"""How the detail of a job begins that waits for the end of a flood wait or a limit; the kind of request follows."""
 
 
 class JobState(StrEnum):
@@ -25,6 +28,9 @@ class Job:
     kind: str
     account: str | None = None
     """The account that has to do the job; None is any. A checkpoint can bind the job to its present account."""
+    held: bool = False
+    """Whether it stays with ``account`` only because it met a limit there, or another job for its chat did: a limit is
+    not to be evaded. When that account is of no use (connection lost, login dead, paused), any other may do the job."""
     data: Mapping[str, Any] = field(factory=dict)
     priority: int = 0
     """Of the jobs that could begin, the one with the highest priority goes first, then the oldest."""

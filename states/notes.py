@@ -9,6 +9,7 @@ from attrs import evolve
 
 from states.clock import move_end
 from states.events import (
+    AccountLimited,
     ClockJumped,
     ConfigRefused,
     Connected,
@@ -21,9 +22,11 @@ from states.events import (
     Started,
     StopRequested,
     TurnGranted,
+    UpdatesStalled,
 )
 from states.guards import Moment, streak_after
-from states.snapshot import Cause, Hold, State, Trouble
+from states.limits import LIMIT_SECONDS, WRITES
+from states.snapshot import MISSING_UPDATES, Cause, Hold, Restriction, Stall, State, Trouble
 
 Changes = dict[str, Any]
 
@@ -110,8 +113,10 @@ def record_key(moment: Moment) -> Changes:
 
 
 def switch_key(moment: Moment) -> Changes:
-    """Switch to another key: reset the counters, and forget the limit of the old key."""
-    return {**reset_counters(moment), **record_key(moment), "limited": None}
+    """Switch to another key: reset the counters, and forget the limits and the missing updates of the old key."""
+    at = moment.snapshot
+    forgotten = {"limited": None, "stall": None, **(lift_restriction(moment) if at.restricted else {})}
+    return {**reset_counters(moment), **record_key(moment), **forgotten}
 
 
 def reset_counters(_: Moment) -> Changes:
@@ -124,10 +129,41 @@ def hold_request(moment: Moment) -> Changes:
     event = moment.event
     assert isinstance(event, FloodWait)
     length = moment.policy.backoff.flood.delay(event.seconds)
-    new = Hold(request=event.request, until=moment.now + length, length=length)
-    holds = {hold.request: hold for hold in moment.snapshot.holds if hold.until > moment.now}
-    holds[event.request] = max(holds.get(event.request, new), new, key=lambda hold: hold.until)
+    return _hold(moment, event.request, length)
+
+
+def _hold(moment: Moment, request: str, length: float) -> Changes:
+    """Hold a kind of request from now on; holds that are over are forgotten, but for that of a limit."""
+    at, now = moment.snapshot, moment.now
+    new = Hold(request=request, until=now + length, length=length)
+    holds = {hold.request: hold for hold in at.holds if hold.until > now or at.is_limit(hold.request)}
+    holds[request] = max(holds.get(request, new), new, key=lambda hold: hold.until)
     return {"holds": tuple(hold for _, hold in sorted(holds.items()))}
+
+
+def restrict(moment: Moment) -> Changes:
+    """Remember which requests Telegram refuses, and hold them; a frozen account stays one, whatever else it is told."""
+    event, known = moment.event, moment.snapshot.restricted
+    assert isinstance(event, AccountLimited)
+    changes = _hold(moment, event.limit, LIMIT_SECONDS)
+    if known is not None and known.limit != event.limit and known.limit == WRITES:
+        return changes
+    same = known if known is not None and known.limit == event.limit else None
+    new = Restriction(
+        limit=event.limit,
+        detail=event.detail,
+        deletion=event.deletion if event.deletion is not None or same is None else same.deletion,
+        appeal=event.appeal if event.appeal or same is None else same.appeal,
+    )
+    return {**changes, "restricted": new}
+
+
+def lift_restriction(moment: Moment) -> Changes:
+    """Forget which requests Telegram refused, and hold them no longer."""
+    at = moment.snapshot
+    if at.restricted is None:
+        return {}
+    return {"restricted": None, "holds": tuple(hold for hold in at.holds if not at.is_limit(hold.request))}
 
 
 def mark_limited(moment: Moment) -> Changes:
@@ -136,8 +172,8 @@ def mark_limited(moment: Moment) -> Changes:
 
 
 def clear_limit(moment: Moment) -> Changes:
-    """Forget the limit, because the operator says that it is over."""
-    return {"limited": None}
+    """Forget the limits, because the operator says that they are over."""
+    return {"limited": None, **lift_restriction(moment)}
 
 
 def record_trouble(moment: Moment) -> Changes:
@@ -159,6 +195,35 @@ def clear_trouble(_: Moment) -> Changes:
     return {"database": None}
 
 
+def record_stall(moment: Moment) -> Changes:
+    """Record which updates are missing, and since when."""
+    event, known = moment.event, moment.snapshot.stall
+    assert isinstance(event, UpdatesStalled)
+    if known is not None:
+        return {"stall": evolve(known, detail=event.detail)}
+    return {"stall": Stall(since=event.since or moment.now, detail=event.detail)}
+
+
+def tell_stall(moment: Moment) -> Changes:
+    """Record that the operator was told of the missing updates."""
+    assert moment.snapshot.stall is not None
+    return {"stall": evolve(moment.snapshot.stall, detail=moment.event.detail, told=True)}  # type: ignore[attr-defined]
+
+
+def count_client(moment: Moment) -> Changes:
+    """Count a fresh client that takes over, and when another one may do so."""
+    stall = moment.snapshot.stall
+    assert stall is not None
+    length = moment.policy.backoff.updates.delay(stall.clients + 1)
+    after = evolve(stall, clients=stall.clients + 1, until=moment.now + length, length=length)
+    return {"stall": after, "cause": Cause(event=MISSING_UPDATES, detail=stall.detail)}
+
+
+def clear_stall(_: Moment) -> Changes:
+    """Record that no updates are missing any more."""
+    return {"stall": None}
+
+
 def move_times(moment: Moment) -> Changes:
     """Move all times with a clock that was set: what is left of a wait, and how long ago something was, stays."""
     event, at, now = moment.event, moment.snapshot, moment.now
@@ -175,10 +240,16 @@ def move_times(moment: Moment) -> Changes:
         "deadline": None if at.deadline is None else move_end(at.deadline, at.wait, shift, now),
         "holds": tuple(evolve(hold, until=move_end(hold.until, hold.length, shift, now)) for hold in at.holds),
         "database": None if at.database is None else evolve(at.database, since=at.database.since + shift),
+        "stall": None if at.stall is None else _moved_stall(at.stall, shift, now),
         "last_success": moved(at.last_success),
         "proved_at": moved(at.proved_at),
         "offline": None if at.offline is None else (at.offline[0] + shift, at.offline[1] + shift),
     }
+
+
+def _moved_stall(stall: Stall, shift: float, now: float) -> Stall:
+    until = None if stall.until is None else move_end(stall.until, stall.length, shift, now)
+    return evolve(stall, since=stall.since + shift, until=until)
 
 
 def prepare_next_life(moment: Moment) -> Changes:

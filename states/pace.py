@@ -13,6 +13,8 @@ from states.jobs import RETRY
 from states.schedules import Backoff
 
 _MAX_AT_ONCE: Final = 10_000
+MAX_ENDLESS: Final = 200
+"""Jobs that never end, such as ``follow``, with one account."""
 _DAY_MINUTES: Final = 24 * 60
 
 
@@ -102,7 +104,9 @@ class WorkPolicy:
 
     def of(self, kind: str) -> KindPolicy:
         """Return the rules of a kind."""
-        return self.kinds.get(kind) or _DEFAULT
+        return self.kinds.get(kind) or _DEFAULTS.get(kind, _DEFAULT)
 
 
 _DEFAULT: Final = KindPolicy()
+_DEFAULTS: Final = {"follow": KindPolicy(per_account=MAX_ENDLESS)}
+"""Jobs that never end wait for updates nearly all the time."""

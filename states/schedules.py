@@ -146,6 +146,33 @@ class Health:
     stable_after: float = field(default=60.0, validator=_positive)
     """After so long the link counts as stable: failures count from zero again, and a loss is followed by an attempt at
     once."""
+    catch_up_within: float = field(default=15.0, validator=_positive)
+    """How long updates may take that were missing and were asked for, before a fresh client takes over."""
+
+
+@frozen(kw_only=True)
+class Renewal:
+    """When a client that does not get its updates is replaced by a fresh one: ``first``, ``first·factor``, … apart.
+
+    The first is due at once, after the updates were asked for in vain. The connection stays meanwhile.
+    """
+
+    first: float = field(default=300.0, validator=_positive)
+    """The least time between the first fresh client and the second."""
+    factor: float = field(default=4.0, validator=_at_least_one)
+    """How many times longer each of these times is than the one before; at least 1."""
+    cap: float = field(default=6 * 3600.0, validator=_positive)
+    """The longest of these times; not below ``first``."""
+    tries: int = field(default=1, validator=_at_least_one)
+    """When so many fresh clients have not got the updates either, the operator is told."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.cap < self.first:
+            raise ValueError(f"cap ({self.cap:g} s) must not be below first ({self.first:g} s)")
+
+    def delay(self, nth: int) -> float:
+        """Return the least time between the ``nth`` fresh client (from 1) and the next."""
+        return Backoff(first=self.first, factor=self.factor, cap=self.cap).steady(nth)
 
 
 @frozen(kw_only=True)
@@ -168,6 +195,8 @@ class BackoffSchedules:
     log in. It is never parked, whatever ``then`` says."""
     unexpected: Backoff = Backoff()
     """After an error that is in no table; ten in a row park the account."""
+    updates: Renewal = Renewal()
+    """While updates are missing that Telegram counts. They are asked for first; then a fresh client takes over."""
 
 
 @frozen(kw_only=True)

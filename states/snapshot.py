@@ -8,6 +8,7 @@ import attrs
 from attrs import frozen
 
 from states.clock import cap_end
+from states.limits import advice_for
 
 
 class State(StrEnum):
@@ -59,6 +60,9 @@ UNKNOWN_KEY = "AuthKeyUnknown"
 UNKNOWN_KEY_TRIES = 3
 """So many in a row are no longer a passing trouble: the operator should log in, once the alert was raised."""
 
+MISSING_UPDATES = "UpdatesStalled"
+"""The event that says that updates are missing, by the datacenter's numbers."""
+
 SHARED_SETTING = "telegram.api_id"
 """The setting that all accounts share: if it is refused, all of them are."""
 
@@ -94,6 +98,18 @@ class Hold:
 
 
 @frozen(kw_only=True)
+class Restriction:
+    """What Telegram does not let the account do, by the names in ``states.limits``; everything else goes on."""
+
+    limit: str
+    detail: str = ""
+    deletion: float | None = None
+    """When the account will be deleted (Unix seconds), as far as Telegram says so."""
+    appeal: str = ""
+    """Where to appeal; as the datacenter wrote it, so it must be checked before it is shown."""
+
+
+@frozen(kw_only=True)
 class Trouble:
     """What keeps the session's file from being written, and since when (Unix seconds)."""
 
@@ -102,6 +118,23 @@ class Trouble:
     since: float
     told: bool = False
     """Whether an alert was raised. Snapshots are stored under the names of their fields, so this one keeps its name."""
+
+
+@frozen(kw_only=True)
+class Stall:
+    """Updates that the datacenter counts and the account does not get. Times are Unix seconds."""
+
+    since: float
+    detail: str = ""
+    """What is missing, in a sentence."""
+    clients: int = 0
+    """How many fresh clients have taken over because of it."""
+    until: float | None = None
+    """The time before which no other one does; None before the first."""
+    length: float | None = None
+    """Length of the wait that ends then, in seconds."""
+    told: bool = False
+    """Whether an alert was raised."""
 
 
 @frozen(kw_only=True)
@@ -138,9 +171,13 @@ class Snapshot:
     exhausted: bool = False
     """Whether the alert for this run of failures was raised."""
     limited: Cause | None = None
-    """Set while Telegram limits the account."""
+    """Set while Telegram limits the account as a whole: all work is held."""
+    restricted: Restriction | None = None
+    """Set while Telegram refuses only some of its requests."""
     holds: tuple[Hold, ...] = ()
     database: Trouble | None = None
+    stall: Stall | None = None
+    """Set while updates are missing that were asked for."""
     reconnects: int = 0
     last_success: float | None = None
     offline: tuple[float, float] | None = None
@@ -183,6 +220,14 @@ class Snapshot:
         cause = self.cause if where is State.AUTH_FAILED else None
         return cause is not None and cause.event == "ConfigRefused" and cause.detail.startswith(SHARED_SETTING)
 
+    def is_held(self, request: str) -> bool:
+        """Return whether there is a hold on a kind of request, which may be over."""
+        return any(hold.request == request for hold in self.holds)
+
+    def is_limit(self, request: str) -> bool:
+        """Return whether a kind of request is held because of the account's restriction."""
+        return self.restricted is not None and self.restricted.limit == request
+
     @property
     def action(self) -> Action | None:
         """What the operator should do about this account, if anything."""
@@ -195,7 +240,19 @@ class Snapshot:
         doubted = self.cause is not None and self.cause.event == UNKNOWN_KEY and self.streak >= UNKNOWN_KEY_TRIES
         if without_link and doubted and self.exhausted:
             return Action.LOG_IN
-        return Action.APPEAL if self.limited else None
+        if self.limited or self.restricted:
+            return Action.APPEAL
+        return Action.RETRY if self.stall is not None and self.stall.told else None
+
+
+def advice_of(at: Snapshot) -> str:
+    """Return what the operator should do about an account, as a clause; empty if there is nothing to do."""
+    if at.action is None:
+        return ""
+    restricted = at.restricted if at.action is Action.APPEAL and at.limited is None else None
+    if restricted is not None and at.state is not State.AUTH_FAILED:
+        return advice_for(restricted.limit, restricted.deletion, restricted.appeal) or ADVICE[at.action]
+    return ADVICE[at.action]
 
 
 class SnapshotDraft(Snapshot):
@@ -214,7 +271,8 @@ class SnapshotDraft(Snapshot):
         draft.silences, draft.cause = at.silences, at.cause
         draft.deadline, draft.wait = at.deadline, at.wait
         draft.stable, draft.exhausted, draft.limited = at.stable, at.exhausted, at.limited
-        draft.holds, draft.database = at.holds, at.database
+        draft.restricted, draft.holds = at.restricted, at.holds
+        draft.database, draft.stall = at.database, at.stall
         draft.reconnects, draft.last_success = at.reconnects, at.last_success
         draft.offline, draft.proved_at = at.offline, at.proved_at
         draft.credentials, draft.resumes, draft.paused = at.credentials, at.resumes, at.paused
@@ -248,6 +306,14 @@ def _deadline_of(previous: Snapshot, now: float) -> float | None:
     return cap_end(deadline, length, now)
 
 
+def _stall_of(previous: Snapshot, now: float) -> Stall | None:
+    """Return the stall with which a new life begins: who was told stays told, until the updates are there."""
+    stall = previous.stall
+    if stall is None or stall.until is None:
+        return stall
+    return attrs.evolve(stall, until=cap_end(stall.until, stall.length, now))
+
+
 def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
     """Return the snapshot with which a new life begins.
 
@@ -274,9 +340,10 @@ def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
         holds=tuple(
             attrs.evolve(hold, until=cap_end(hold.until, hold.length, now))
             for hold in previous.holds
-            if hold.until > now
+            if hold.until > now or previous.is_limit(hold.request)  # a limit lasts until something proves its end
         ),
         database=None,
+        stall=_stall_of(previous, now),
         resumes=where,
         paused=False,
     )

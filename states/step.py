@@ -16,12 +16,14 @@ from states.effects import (
     AlertExhausted,
     AlertLimited,
     AlertParked,
+    AlertStalled,
     AlertUnusable,
     ArmProbe,
     ArmStable,
     AskTurn,
     Close,
     Effect,
+    FetchUpdates,
     Finish,
     HoldDatabase,
     HoldRequests,
@@ -29,10 +31,11 @@ from states.effects import (
     Open,
     Probe,
     Release,
+    ReleaseRequests,
     ReleaseWork,
     Wait,
 )
-from states.events import EVENTS, AuthKeyUnknown, Event, Failure, FloodWait, TransportFlood
+from states.events import EVENTS, AccountLimited, AuthKeyUnknown, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, Row, RulesBroken, dispatch
 from states.record import Record, RecordDraft
@@ -116,7 +119,8 @@ class _Draft:
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
         self.change(deadline=self.moment.now + patience, wait=patience)
-        holds = tuple([hold for hold in self.next.holds if hold.until > self.moment.now])
+        at, now = self.next, self.moment.now
+        holds = tuple([hold for hold in at.holds if hold.until > now or at.is_limit(hold.request)])
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
     def probe(self) -> Probe:
@@ -143,9 +147,16 @@ class _Draft:
 
     def hold_requests(self) -> HoldRequests:
         """Hold the kind of request that the server named."""
-        assert isinstance(self.moment.event, FloodWait), "only a flood wait holds requests"
+        event = self.moment.event
+        assert isinstance(event, FloodWait | AccountLimited), "only a flood wait or a limit holds requests"
+        request = event.limit if isinstance(event, AccountLimited) else event.request
         held = {hold.request: hold.until for hold in self.next.holds}
-        return HoldRequests(request=self.moment.event.request, until=held[self.moment.event.request])
+        return HoldRequests(request=request, until=held[request])
+
+    def release_requests(self) -> ReleaseRequests:
+        """Return the end of the hold that the restriction was."""
+        assert self.moment.snapshot.restricted is not None, "only what was restricted is released"
+        return ReleaseRequests(request=self.moment.snapshot.restricted.limit)
 
 
 _FIELDS = {event: tuple(field.name for field in attrs.fields(event)) for event in EVENTS}
@@ -164,12 +175,17 @@ _MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
     HoldWork: lambda _: HoldWork(),
     ReleaseWork: lambda _: ReleaseWork(),
     HoldRequests: _Draft.hold_requests,
+    ReleaseRequests: _Draft.release_requests,
     HoldDatabase: lambda draft: HoldDatabase(delay=draft.moment.policy.backoff.database.first),
     AlertExhausted: partial(_Draft.alert, kind=AlertExhausted),
     AlertParked: partial(_Draft.alert, kind=AlertParked),
     AlertUnusable: partial(_Draft.alert, kind=AlertUnusable),
     AlertLimited: partial(_Draft.alert, kind=AlertLimited),
     AlertDatabase: partial(_Draft.alert, kind=AlertDatabase),
+    AlertStalled: partial(_Draft.alert, kind=AlertStalled),
+    FetchUpdates: lambda draft: FetchUpdates(
+        link=draft.next.link, patience=draft.moment.policy.healthy.catch_up_within
+    ),
     Finish: lambda _: Finish(),
 }
 

@@ -42,6 +42,7 @@ NOTES: Final = {
     "holdfast.jobs": "Jobs and background tasks.",
     "holdfast.journal": "The journal's file, which also holds the jobs.",
     "holdfast.loop": "What blocks the event loop.",
+    "holdfast.remote": "Other programs on this machine that send their requests through the engine.",
     "holdfast.sandbox": "The sandbox datacenter of a demo.",
     "holdfast.session": "Session files. What the engine's accounts meet is logged by `holdfast.connection` instead.",
     "holdfast.web": "The web server.",
@@ -67,6 +68,8 @@ EXAMPLES: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "handler_hangs": {"seconds": 120.0, "calls": 2, "waiting": 317},
+    "handler_goes_on": {"seconds": 187.0},
     "channel_failed": {"detail": "Failed to send JSON POST notification: error=500", "delay": 15.0},
     "alerts_given_up": {"messages": 2},
     "config_reloaded": {
@@ -84,6 +87,14 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "accounts_unmatched": {"function": "on_message", "pattern": "Nws *", "hint": "did you mean 'News 1'?"},
     "account_renamed": {"account": "News 1", "former": "Account 1"},
     "account_replaced": {"kept": "Account 1 (login until 2026-11-29)"},
+    "remote_connected": {"program": "reporter", "pid": 4711},
+    "remote_disconnected": {"program": "reporter", "requests": 12, "detail": "it closed the connection"},
+    "remote_updates_dropped": {"program": "reporter", "updates": 120},
+    "remote_updates_wait": {"program": "reporter", "detail": "disk I/O error"},
+    "remote_refused": {
+        "program": "reporter",
+        "detail": "messages.sendMessage is not among the methods that 'reporter' may use",
+    },
     "backups_not_renamed": {"path": "data/backups", "detail": "Read-only file system"},
     "snapshot_repaired": {"detail": "a stored snapshot cannot be read (JSONDecodeError)", "exact": True, "holds": 0},
     "alert_database": {"trigger": "DatabaseLocked", "action": None},
@@ -135,6 +146,17 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "lock_lost": {"path": "data", "detail": "was removed or replaced; it is held again"},
     "pausing": {"action": None},
     "reconnecting": {"trigger": "Elapsed"},
+    "updates_missing": {"detail": "channel 1234567890 (3 missing)", "asked": False, "fresh_client": False},
+    "handlers_behind": {"count": 12},
+    "updates_lost": {
+        "where": "channel 1000000001",
+        "after": 101,
+        "upto": 240,
+        "cause": "too_long",
+        "command": "prove CONFIG --chat -1001000000001",
+    },
+    "channels_begun": {"count": 12},
+    "channel_begun": {"channel": 1234567890, "number": 4711},
     "unreadable": {"what": "a constructor 1f00ba2e that Telethon 1.45.0 does not know", "count": 1},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},
 }

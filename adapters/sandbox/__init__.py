@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from adapters.sandbox.faults.fault import Fault as Fault
     from adapters.sandbox.faults.kinds import FaultKind as FaultKind
     from adapters.sandbox.process import SandboxProcess as SandboxProcess
+    from adapters.sandbox.server.media import SandboxFile as SandboxFile
     from adapters.sandbox.server.sandbox import Sandbox as Sandbox
     from adapters.sandbox.store.channels import ChannelMessage as ChannelMessage
     from adapters.sandbox.store.credentials import NumberStatus as NumberStatus
@@ -33,6 +34,7 @@ _HOMES: Final = {
     "FaultKind": "faults.kinds",
     "SandboxProcess": "process",
     "Sandbox": "server.sandbox",
+    "SandboxFile": "server.media",
 }
 
 

@@ -21,7 +21,10 @@ from adapters.sandbox.control.commands import (
     Clear,
     Command,
     CreateChannel,
+    DeletePosted,
+    EditPosted,
     Fill,
+    FreezeAccount,
     GetHistory,
     GetStats,
     Listen,
@@ -41,8 +44,10 @@ from adapters.sandbox.control.login_commands import (
     SetPassword,
     SetTokenLifetime,
 )
+from adapters.sandbox.control.media_commands import ExpireFileReferences, SendFile
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.server.media import SandboxFile
 from adapters.sandbox.store.channels import ChannelMessage
 
 HOST: Final = "127.0.0.1"
@@ -167,9 +172,21 @@ class SandboxProcess:
         command = CreateChannel(username, title, megagroup, tuple(members), tuple(admins))
         return int((await self._ask(command))["id"])
 
-    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+    async def post(self, username: str, text: str, sender: str | None = None, reply_to: int | None = None) -> int:
         """Write a message in a channel, as ``Sandbox.post``; return its id there."""
-        return int((await self._ask(PostMessage(username, text, sender)))["id"])
+        return int((await self._ask(PostMessage(username, text, sender, reply_to)))["id"])
+
+    async def freeze(self, phone: str, until: float, appeal: str = "") -> None:
+        """Freeze an account, as ``Sandbox.freeze``."""
+        await self._ask(FreezeAccount(phone, int(until), appeal))
+
+    async def edit(self, chat: str, id_: int, text: str) -> None:
+        """Edit a message, as ``Sandbox.edit``."""
+        await self._ask(EditPosted(chat, id_, text))
+
+    async def delete(self, chat: str, ids: Iterable[int]) -> int:
+        """Delete messages, as ``Sandbox.delete``; return how many of them there were."""
+        return int((await self._ask(DeletePosted(chat, tuple(ids))))["deleted"])
 
     async def fill(self, username: str, upto: int) -> int:
         """Fill a channel with history, as ``Sandbox.fill``; return how many messages were written."""
@@ -213,6 +230,17 @@ class SandboxProcess:
     async def open_dc(self, dc_id: int, port: int = 0) -> int:
         """Open another datacenter, as ``Sandbox.open_dc``; return its port."""
         return int((await self._ask(OpenDatacenter(dc_id, port)))["port"])
+
+    async def send_file(self, chat: str, file: SandboxFile, caption: str = "", sender: str | None = None) -> int:
+        """Send a file whose content is computed, as ``Sandbox.send_file``; return the id of its message."""
+        if file.content is not None:
+            raise SandboxError("A sandbox in another process computes its files; give a size and a seed.")
+        given = (file.size, file.name or None, file.mime, file.photo, file.dc, file.seed)
+        return int((await self._ask(SendFile(chat, *given, caption or None, sender)))["id"])
+
+    async def expire_file_references(self) -> None:
+        """Let the references of all files expire, as ``Sandbox.expire_file_references``."""
+        await self._ask(ExpireFileReferences())
 
     async def make_bot(self, token: str, dc_id: int | None = None) -> int:
         """Make a bot, as ``Sandbox.make_bot``; return its id."""

@@ -22,7 +22,6 @@ from attrs import frozen
 
 from adapters.session import file as files
 from adapters.session.errors import NotASession, SessionDamaged, SessionError
-from adapters.session.inspect import open_quietly
 from adapters.session.schema import KEY_BYTES, as_bytes, choose_row, read_table, schema_of
 from adapters.sqlite.connect import create_directories, create_privately
 from adapters.sqlite.errors import database_failure, unusable
@@ -274,7 +273,7 @@ def _name(unfinished: Path, directory: Path, safe: str, newest: Backup | None) -
 
 def open_recovered(path: Path) -> sqlite3.Connection:
     """Open a file for reading; if its last writer was killed, have SQLite undo the unfinished transaction."""
-    database = open_quietly(path, timeout=files.OPEN_TIMEOUT)
+    database = files.open_quietly(path, timeout=files.OPEN_TIMEOUT)
     try:
         database.execute("select count(*) from sqlite_master").fetchone()
     except sqlite3.DatabaseError as exc:

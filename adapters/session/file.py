@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from adapters.file_names import EXTENSION, IMPORT, name_problem
 from adapters.files import COMPANIONS, check_database
-from adapters.session.contents import Changes, Contents, Identity
+from adapters.session.contents import MAX_ENTITIES, SELF, Changes, Contents, Identity
 from adapters.session.errors import NotASession
 from adapters.session.schema import (
     CREATE,
@@ -156,17 +156,48 @@ def inode_of(stamp: StatStamp) -> tuple[int, int] | None:
     return stamp[0] and stamp[0][:2]
 
 
-def load(database: sqlite3.Connection, columns: Columns | None = None) -> Contents:
+def load(database: sqlite3.Connection, columns: Columns | None = None, *, bounded: bool = False) -> Contents:
     """Return everything that a session file holds, of whatever schema; ``columns`` if they are known.
 
-    Raises ``sqlite3`` errors.
+    If ``bounded``, a file with more entities than memory is to have gives only those of the account itself. Raises
+    ``sqlite3`` errors.
     """
+    complete = not (bounded and has_many_entities(database))
+    entities = read_table(database, "entities", columns) if complete else _own_entities(database)
     return Contents(
         load_identity(database, columns),
-        {row[0]: row[1:] for row in read_table(database, "entities", columns) if row[1] is not None},
+        {row[0]: row[1:] for row in entities if row[1] is not None},
         {row[0]: row[1:] for row in read_table(database, "update_state", columns) if _are_numbers(row)},
         {row[:3]: row[3:] for row in read_table(database, "sent_files", columns) if None not in row},
+        complete=complete,
+        bounded=bounded,
     )
+
+
+def has_many_entities(database: sqlite3.Connection) -> bool:
+    """Return whether a file has more entities than stay in memory. Raises ``sqlite3`` errors."""
+    return database.execute(f"select 1 from entities limit 1 offset {MAX_ENTITIES}").fetchone() is not None
+
+
+def _own_entities(database: sqlite3.Connection) -> list[Any]:
+    return database.execute(
+        "select id, hash, username, phone, name, date from entities "
+        f"where id = {SELF} or id = (select hash from entities where id = {SELF})"
+    ).fetchall()
+
+
+def open_quietly(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open a file for reading so that reading neither changes it nor leaves a new file beside it.
+
+    A connection without write access leaves an empty log behind where there was none. One with write access moves the
+    contents of a log into the file when it is the last to close, and undoes the unfinished transaction of a dead
+    program. Raises ``sqlite3`` errors.
+    """
+    log, journal = _stat_one(f"{path}-wal"), path.with_name(f"{path.name}-journal")
+    mode = "ro" if (log is not None and log[2]) or journal.exists() else "rw"
+    database = connect(path, mode=mode, timeout=timeout)
+    database.execute("pragma query_only = on")
+    return database
 
 
 def load_identity(database: sqlite3.Connection, columns: Columns | None = None) -> Identity:

@@ -2,7 +2,8 @@
 
 Telethon's ``SQLiteSession`` keeps a write transaction open for up to a minute, waits on the event loop for other
 programs' locks, and loses up to a minute of changes in a crash. Here everything is in memory, threads write it to the
-file, and no transaction stays open between two commits.
+file, and no transaction stays open between two commits. Of a file with many entities only those that were used last
+are in memory, and the others are read when they are asked for.
 """
 
 import asyncio
@@ -10,10 +11,11 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,28 +31,39 @@ from adapters.file_names import EXTENSION
 from adapters.log_events import event_logger
 from adapters.session import file as files
 from adapters.session.address import address_of
-from adapters.session.contents import NAME, PHONE, Contents, UpdateState
+from adapters.session.contents import ID, NAME, PHONE, USERNAME, Contents, UpdateState, as_stored
 from adapters.session.errors import SessionFixed, SessionNotSaved
 from adapters.session.failures import LiveFileTimeouts
 from adapters.session.live import MAX_ROWS, LiveFile
+from adapters.session.recall import recall
 from states.events import DatabaseRecovered, Failure
 
 SAVE_TIMEOUT: Final = 60.0
 """Seconds that a new key may wait to become durable before it must not be used."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that closing may wait for the last commit; it is then still tried until the process ends."""
+READ_TIMEOUT: Final = 5.0
+"""Seconds that a look into the file may take in a thread that has no event loop."""
+LOOP_READ_TIMEOUT: Final = 0.25
+"""Seconds that it may take where a loop waits for it: whoever can await it uses ``recall``."""
 MAX_DATE: Final = 2**31 - 1
 """The latest time that Telegram's protocol can say (Unix seconds, in 2038)."""
 TELETHONS_CHOICE: Final = ((DEFAULT_DC_ID, DEFAULT_IPV4_IP), (DEFAULT_DC_ID, DEFAULT_IPV6_IP))
 """What Telethon takes for a session whose address it does not like."""
 BACKUPS: Final = "backups"
 """Where backups go by default: beside the session."""
+_in_memory: Final = ContextVar("in_memory", default=False)
+"""Whether ``NotInMemory`` is to be raised instead of a look into the file."""
 
 log = event_logger("holdfast.session")
 
 # Telethon warns that sessions which return something to await are an experiment. It has awaited them since 1.26, and
 # nothing more is needed here.
 warnings.filterwarnings("ignore", "Using async sessions support", UserWarning, r"telethon\.utils")
+
+
+class NotInMemory(Exception):
+    """Only the file can say what was asked."""
 
 
 class SaveReceipt:
@@ -91,8 +104,11 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     """Telethon's session file, owned by this process, read from memory, written behind by shared threads.
 
     ``TelegramClient(HoldfastSession("account1"), …)`` is all it takes. The file is Telethon's own: each side opens what
-    the other wrote. It is created if it does not exist. Opening it reads all of it, so while an event loop runs, make
-    the session in a thread.
+    the other wrote. It is created if it does not exist. Opening it reads it, except for entities of which there are
+    more than stay in memory; so while an event loop runs, make the session in a thread.
+
+    A question that only the file can answer is put to it at once, and raises ``DatabaseUnusable`` if it cannot be read
+    within a moment, since "not found" would send Telethon to the network.
 
     Raises ``SessionHeld`` if another program uses the file, ``NotASession`` or ``SessionTooNew`` for a file that it
     cannot use and leaves as it is, ``SessionDamaged`` for a damaged file, which it sets aside, and ``DatabaseUnusable``
@@ -160,6 +176,11 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         if self._live is not None and not self._live.touch():
             self.reopen()
             self._live.touch()
+
+    @property
+    def entities_in_memory(self) -> int:
+        """How many users and chats are in memory; a large file has more."""
+        return len(self._contents.entities)
 
     def is_current(self) -> bool:
         """Return whether the file is owned, and as it was last read or written here. Reads directories only."""
@@ -280,26 +301,62 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     def get_entity_rows_by_phone(self, phone: Any) -> tuple[int, int] | None:
         """Return id and access hash."""
-        return self._contents.find(PHONE, phone)
+        return self._look_up(PHONE, (phone,), lambda contents: contents.find(PHONE, phone))
 
     def get_entity_rows_by_username(self, username: str) -> tuple[int, int] | None:
         """Return id and access hash of the peer that was last seen with this username."""
-        found = self._contents.find_username(username)
-        if self._contents.dirty:
-            self._touch()
-        return found
+        return self._look_up(USERNAME, (username,), lambda contents: contents.find_username(username))
 
     def get_entity_rows_by_name(self, name: str) -> tuple[int, int] | None:
         """Return id and access hash."""
-        return self._contents.find(NAME, name)
+        return self._look_up(NAME, (name,), lambda contents: contents.find(NAME, name))
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> tuple[int, int] | None:
         """Return id and access hash; unless ``exact``, of a peer of any kind with this bare number."""
         peers = (id,) if exact else sorted(utils.get_peer_id(kind(id)) for kind in (PeerUser, PeerChat, PeerChannel))
-        for number in peers:
-            if (found := self._contents.entities.get(number)) is not None:
-                return number, found[0]
-        return None
+        return self._look_up(ID, peers, lambda contents: contents.find_id(peers))
+
+    def _look_up(
+        self, column: int, values: Sequence[Any], find: Callable[[Contents], tuple[int, int] | None]
+    ) -> tuple[int, int] | None:
+        """Return what ``find`` finds in memory, once that has what the file says of these values."""
+        contents, live = self._contents, self._live
+        if contents.complete or live is None:
+            found = find(contents)
+        else:
+            stored = [as_stored(column, value) for value in values]
+            if _in_memory.get() and contents.lacks(column, stored):
+                raise NotInMemory
+            with contents.lookup():
+                recall(contents, live, column, stored, LOOP_READ_TIMEOUT if _loop_runs() else READ_TIMEOUT)
+                found = find(contents)
+            contents.shrink()
+        if contents.dirty and (column == USERNAME or not contents.complete):  # it was taken from others, or see shrink
+            self._touch()
+        return found
+
+    async def recall(self, *keys: Any) -> None:
+        """Read in a thread what only the file says of these peers: asking for them next costs no look into the file.
+
+        Raises ``DatabaseUnusable`` or ``SessionError`` if the file cannot be read.
+        """
+        if self._contents.complete:
+            return
+        token = _in_memory.set(True)
+        try:
+            for key in keys:
+                with suppress(ValueError):
+                    self.get_input_entity(key)
+        except NotInMemory:
+            await asyncio.to_thread(self._recall, keys)
+        finally:
+            _in_memory.reset(token)
+
+    def _recall(self, keys: Iterable[Any]) -> None:
+        _in_memory.set(False)  # of this thread's own context
+        for key in keys:
+            with suppress(ValueError):
+                self.get_input_entity(key)
 
     # --- files that were sent ----------------------------------------------------------------------------------------
 
@@ -345,9 +402,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         receipt = SaveReceipt(
             self._live.close() if self._live else None, self.filename, CLOSE_TIMEOUT, needed=False, name=self._name
         )
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _loop_runs():
             receipt.wait()
         return receipt
 
@@ -370,6 +425,11 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.filename!r})"
+
+
+def _loop_runs() -> bool:
+    """Return whether an event loop runs in this thread."""
+    return asyncio._get_running_loop() is not None
 
 
 def _state(found: UpdateState) -> Any:

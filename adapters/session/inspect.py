@@ -82,7 +82,7 @@ def inspect(path: Path) -> Inspection:
 
 def _inspect(path: Path, *, probe: bool) -> Inspection:
     """Inspect a file, its lock only if ``probe``. Raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
-    with closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
+    with closing(files.open_quietly(path, timeout=READ_TIMEOUT)) as database:
         schema = schema_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
         intact = is_intact(database, timeout=READ_TIMEOUT)
@@ -101,26 +101,6 @@ def _inspect(path: Path, *, probe: bool) -> Inspection:
         address=address_of(identity),
         locked=locked,
     )
-
-
-def open_quietly(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open a file for reading so that reading neither changes it nor leaves a new file beside it.
-
-    A connection without write access leaves an empty log behind where there was none. One with write access moves the
-    contents of a log into the file when it is the last to close, and undoes the unfinished transaction of a dead
-    program. Raises ``sqlite3`` errors.
-    """
-    log, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
-    mode = "ro" if _has_content(log) or journal.exists() else "rw"
-    database = files.connect(path, mode=mode, timeout=timeout)
-    database.execute("pragma query_only = on")
-    return database
-
-
-def _has_content(path: Path) -> bool:
-    with suppress(OSError):
-        return path.stat().st_size > 0
-    return False
 
 
 def _inspect_copy(path: Path) -> Inspection:

@@ -7,8 +7,9 @@ import sqlite3
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -299,8 +300,8 @@ class LiveFile:
                     back_up(self.path, self.backups, name=self.name)
                 database.execute("pragma query_only = off")
                 files.upgrade(database, schema.statements)
-                return files.load(database)
-            return files.load(database, schema.columns)
+                return files.load(database, bounded=True)
+            return files.load(database, schema.columns, bounded=not self._unlocked)
 
     def _load_copy(self) -> Contents:
         """Read a file that cannot be written, from a copy: SQLite reads a write-ahead log only where it can write.
@@ -315,6 +316,71 @@ class LiveFile:
             with closing(files.connect(copy, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
                 schema_of(database, copy)
                 return files.load(database)
+
+    @contextmanager
+    def reading(self, timeout: float) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for a look at the file, from any thread; waits at most so long for this program's writes.
+
+        Raises ``sqlite3`` errors, ``OSError``, and ``SessionError`` if the file is damaged or of another login.
+        """
+        if self._damaged is not None:
+            raise self._damaged
+        if not self._using.acquire(blocking=False):
+            if (
+                self._database is not None
+            ):  # a write is under way: memory has its rows, and it keeps nobody from reading
+                current = self.agrees
+                with self._open_another() as database:
+                    yield database
+                self._keep_stamp(current)
+                return
+            if not self._using.acquire(timeout=timeout):
+                raise TimeoutError(errno.ETIMEDOUT, "a write to the file does not end")
+        fresh = self._database is None
+        try:
+            with self._lend() as database:
+                yield database
+        except sqlite3.DatabaseError as exc:
+            if isinstance(database_failure(exc), DatabaseCorrupt) and self.owned:
+                self._fail_visit(exc)
+                raise self._damaged or exc from exc
+            raise
+        finally:
+            self._using.release()
+            if fresh and self._database is not None:
+                self.writer.wake(self, self.timeouts.idle)  # which closes it
+
+    @contextmanager
+    def _lend(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection of the file that this process owns, or another one to a file that was closed."""
+        if not self.owned:
+            with self._open_another() as database:
+                yield database
+            return
+        current, fresh = self.agrees, self._database is None
+        database = self._connect()
+        if fresh or not current:
+            self._check_login(database)
+        self._used_at = time.monotonic()
+        yield database
+        self._keep_stamp(fresh and current)
+
+    def _keep_stamp(self, current: bool) -> None:
+        """Note that memory and file still agree if they did before a look, which may touch the log beside the file."""
+        if current:
+            with self._guard:
+                self._note_stamp()
+
+    @contextmanager
+    def _open_another(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection of its own."""
+        with closing(files.open_quietly(self.path, timeout=0)) as database:
+            self._check_login(database)
+            yield database
+
+    def _check_login(self, database: sqlite3.Connection) -> None:
+        if files.load_identity(database).key not in (self._key, self.contents.identity.key):
+            raise SessionReplaced(f"{self.path}: the file holds another login now, so nothing of it is used")
 
     def _find_inode(self) -> tuple[int, int]:
         found = os.stat(self.path)

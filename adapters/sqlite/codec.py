@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.sqlite.errors import Undecodable
 from states.record import Record
-from states.snapshot import Cause, Hold, Snapshot, State, Trouble
+from states.snapshot import Cause, Hold, Restriction, Snapshot, Stall, State, Trouble
 
 if TYPE_CHECKING:  # commands read snapshots alone, which need neither
     from cattrs import Converter
@@ -204,11 +204,31 @@ def _hold(value: Any) -> Hold:
     )
 
 
+def _restriction(value: Any) -> Restriction:
+    return Restriction(
+        limit=str(value["limit"]),
+        detail=str(value.get("detail", "")),
+        deletion=_optional(float)(value.get("deletion")),
+        appeal=str(value.get("appeal", "")),
+    )
+
+
 def _trouble(value: Any) -> Trouble:
     return Trouble(
         event=str(value["event"]),
         detail=str(value.get("detail", "")),
         since=float(value["since"]),
+        told=bool(value.get("told", False)),
+    )
+
+
+def _stall(value: Any) -> Stall:
+    return Stall(
+        since=float(value["since"]),
+        detail=str(value.get("detail", "")),
+        clients=int(value.get("clients", 0)),
+        until=_optional(float)(value.get("until")),
+        length=_optional(float)(value.get("length")),
         told=bool(value.get("told", False)),
     )
 
@@ -238,6 +258,8 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "credentials": str,
     "holds": _holds,
     "database": _optional(_trouble),
+    "stall": _optional(_stall),
+    "restricted": _optional(_restriction),
     "offline": _optional(_gap),
 }
 """Reads each field of a snapshot: written out, because a command that shows thousands of them has no time to lose."""

@@ -54,31 +54,33 @@ def _text(value: Any) -> str | None:
 def job_row(job: Job) -> tuple[Any, ...]:
     """Return the row of ``job_schema.JOB``."""
     return (
-        job.id, job.account or "", job.state.value, job.due, job.wait, job.attempts, job.losses, job.paid, job.worker,
-        _text(job.checkpoint), _text(job.result), legible(job.detail), encode_value(job.error) if job.error else "[]",
-        job.results, job.done, job.total, job.began, job.since, job.since_done, job.seen, job.ended,
+        job.id, job.account or "", int(job.held), job.state.value, job.due, job.wait, job.attempts, job.losses,
+        job.paid, job.worker, _text(job.checkpoint), _text(job.result), legible(job.detail),
+        encode_value(job.error) if job.error else "[]", job.results, job.done, job.total, job.began, job.since,
+        job.since_done, job.seen, job.ended,
     )  # fmt: skip
 
 
 def job_from(row: Sequence[Any]) -> Job:
     """Return the job in a row of ``job_schema.SELECT_JOB``. Raises ``Undecodable``."""
     (
-        id_, kind, data, priority, added, account, state, due, wait, attempts, losses, paid, worker, checkpoint, result,
-        detail, error, results, done, total, began, since, since_done, seen, ended,
+        id_, kind, data, priority, added, account, held, state, due, wait, attempts, losses, paid, worker, checkpoint,
+        result, detail, error, results, done, total, began, since, since_done, seen, ended,
     ) = row  # fmt: skip
     try:
         if not (isinstance(kind, str) and isinstance(detail, str)):
             raise TypeError("kind and detail must be text")
         if not all(value is None or isinstance(value, str) for value in (account, worker)):
             raise TypeError("account and worker must be text")
-        for value in (priority, attempts, losses, results, added):
+        for value in (priority, held, attempts, losses, results, added):
             _check_number(value)
         for value in (due, wait, done, total, began, since, since_done, seen, ended):
             if value is not None:
                 _check_number(value)
         return Job(
             id=id_, kind=kind, data=_object(data), priority=priority, added=added, account=account or None,
-            state=JobState(state), due=due, wait=wait, attempts=attempts, losses=losses, paid=paid, worker=worker,
+            held=bool(held), state=JobState(state), due=due, wait=wait, attempts=attempts, losses=losses, paid=paid,
+            worker=worker,
             checkpoint=None if checkpoint is None else _object(checkpoint),
             result=None if result is None else json.loads(result),
             detail=detail, error=() if error == "[]" else tuple(json.loads(error)), results=results,

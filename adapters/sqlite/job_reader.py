@@ -20,6 +20,8 @@ FIRST_VERSION = 3
 """The first schema with jobs; a file of an older one has none."""
 VERSION_WITH_LENGTHS = 4
 """The first schema that has the lengths of waits."""
+VERSION_WITH_HELD = 10
+"""The first schema that says which jobs stay with an account because of a limit."""
 TRACES_VERSION = 6
 """The first schema with the tracebacks of failed jobs."""
 PAGE_ROWS = 1000
@@ -57,8 +59,10 @@ class JobReader:
     @property
     def _select(self) -> str:
         """The query for jobs that fits the file's schema: a command does not migrate what it only reads."""
+        if self._version >= VERSION_WITH_HELD:
+            return job_schema.SELECT_JOB
         with_lengths = self._version >= VERSION_WITH_LENGTHS
-        return job_schema.SELECT_JOB if with_lengths else job_schema.SELECT_JOB_WITHOUT_LENGTHS
+        return job_schema.SELECT_JOB_WITHOUT_HELD if with_lengths else job_schema.SELECT_JOB_WITHOUT_LENGTHS
 
     def job(self, number: int) -> Job | None:
         """Return a job by its number."""

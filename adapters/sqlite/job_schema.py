@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.sqlite.queue import Statement, cell
 from states.clock import NOTICED_WITHIN
+from states.job import FLOOD_WAIT
 
 TABLES: Final = (
     """CREATE TABLE jobs (
@@ -52,8 +53,15 @@ collected it."""
 LENGTHS: Final = ("ALTER TABLE jobs ADD COLUMN wait REAL", "ALTER TABLE job_charges ADD COLUMN length REAL")
 """The length of each wait beside its end; NULL where the end is a time that was chosen, or was stored before."""
 
+HELD: Final = (
+    "ALTER TABLE jobs ADD COLUMN held INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX IF NOT EXISTS jobs_held ON jobs (account) WHERE held = 1 AND state = 'queued'",
+)
+"""``jobs.held``: the job stays with its account only because of a limit there, and may go to another when that account
+is of no use."""
+
 CHANGING: Final = (
-    "account", "state", "due", "wait", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail",
+    "account", "held", "state", "due", "wait", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail",
     "error", "results", "done", "total", "began", "since", "since_done", "seen", "ended",
 )  # fmt: skip
 
@@ -65,7 +73,7 @@ JOB = Statement(
     order=10,
     latest=True,
 )
-"""(id, account, state, due, …, ended): all columns that change. A job that the operator has cancelled stays so."""
+"""(id, account, held, state, …, ended): all columns that change. A job that the operator has cancelled stays so."""
 
 CHARGE = Statement(
     "charge",
@@ -90,14 +98,6 @@ RESULT = Statement(
     order=13,
 )
 """(job, number, value as JSON)"""
-
-MESSAGE = Statement(
-    "message",
-    f"INSERT OR IGNORE INTO messages SELECT {', '.join(map(cell, range(7)))} FROM rows",
-    width=7,
-    order=14,
-)
-"""(owner, chat, id, at, sender, text, job)"""
 
 DUE = Statement(
     "due",
@@ -157,6 +157,23 @@ UNREADABLE = Statement(
     order=19,
 )
 """(job, why, now): ends a job whose row cannot be read, so that the jobs behind it can begin. Its data stay."""
+RELEASE_HELD = Statement(
+    "release held jobs",
+    f"""UPDATE jobs INDEXED BY jobs_held SET account = '', held = 0 FROM rows
+    WHERE held = 1 AND state = 'queued' AND account = {cell(0)} AND (due IS NULL OR due <= {cell(1)})""",
+    width=2,
+    order=60,
+)
+"""(account, now): lets any account do the jobs whose wait is over and that were held by one that is of no use now."""
+RELEASE_WAITING = Statement(
+    "release waiting jobs",
+    f"""UPDATE jobs INDEXED BY jobs_waiting SET due = NULL, wait = NULL FROM rows
+    WHERE state = 'queued' AND due IS NOT NULL AND account = {cell(0)} AND detail IN ({cell(1)}, {cell(2)})""",
+    width=3,
+    order=61,
+)
+"""(account, detail, detail): makes the jobs ready that waited for the end of a limit of this account."""
+SELECT_HELD: Final = "SELECT DISTINCT account FROM jobs INDEXED BY jobs_held WHERE held = 1 AND state = 'queued'"
 PRUNE_JOBS = Statement(
     "prune jobs",
     f"""DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
@@ -170,8 +187,14 @@ COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_e
 
 ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added, wait) VALUES (?, ?, ?, ?, ?, ?, ?)"
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
-SELECT_JOB_WITHOUT_LENGTHS: Final = SELECT_JOB.replace(" wait,", " NULL,")
+SELECT_JOB_WITHOUT_HELD: Final = SELECT_JOB.replace(" held,", " 0,")
+"""The same from a file that no engine has opened since it has ``HELD``."""
+SELECT_JOB_WITHOUT_LENGTHS: Final = SELECT_JOB_WITHOUT_HELD.replace(" wait,", " NULL,")
 """The same from a file that no engine has opened since it has ``LENGTHS``."""
+SELECT_WAITING_HELD: Final = (
+    f"{SELECT_JOB} INDEXED BY jobs_waiting WHERE state = 'queued' AND due > ? AND account <> '' "
+    f"AND detail GLOB '{FLOOD_WAIT}*' ORDER BY due DESC LIMIT 10000"
+)
 SELECT_READY: Final = (
     f"{SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "
     "ORDER BY priority DESC, id LIMIT ?"

@@ -8,7 +8,7 @@ read the jobs again.
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from adapters.redaction import redacted
-from adapters.sqlite import job_schema, schema
+from adapters.sqlite import job_schema, ledger_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
 from adapters.sqlite.errors import (
     DatabaseUnusable,
@@ -29,6 +29,7 @@ from adapters.sqlite.errors import (
 )
 from adapters.sqlite.job_codec import MAX_TIME, encode_value, is_legible, job_from, job_row, legible
 from adapters.sqlite.job_reader import counts_of, find
+from adapters.sqlite.messages import Stored, rows_of
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
@@ -56,16 +57,17 @@ class NewJob:
 
 
 @frozen(kw_only=True)
-class Message:
-    """A message that a job has read; ``owner`` is the account where each account has its own number for it."""
+class ReadHistory:
+    """The messages of a chat that a job has read: all after ``after`` that there were ``at`` this time."""
 
     chat: int
-    id: int
+    after: int
     at: float
     """Unix seconds."""
-    text: str
-    sender: int | None = None
-    owner: str = ""
+    from_at: float | None = None
+    """The date from which on it was read; None if it was by number."""
+    user: int = 0
+    """Whose chat it is; 0 where all members see a message under one number."""
 
 
 @define(eq=False)
@@ -96,24 +98,30 @@ class JobStore:
         """Store the traceback of a job's last failure, in the place of the one before."""
         await self.writer.write(job_schema.TRACE, (job, legible(redacted(trace))))
 
-    async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
-        """Store the state of a job together with new messages and results, in one transaction.
+    async def keep(
+        self,
+        job: Job,
+        messages: Sequence[Stored] = (),
+        results: Sequence[Any] = (),
+        history: ReadHistory | None = None,
+    ) -> None:
+        """Store the state of a job together with messages, deletions and results, in one transaction.
 
-        ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not
-        have.
+        ``results`` are the last of the job's; ``history`` is what it has read to the end. Raises ``TypeError`` or
+        ``ValueError`` for a value that JSON does not have.
         """
         self._remember(job)
         first = job.results - len(results) + 1
         found = [
-            *(
-                (job_schema.MESSAGE, (each.owner, each.chat, each.id, each.at, each.sender, legible(each.text), job.id))
-                for each in messages
-            ),
+            *rows_of(messages, job.id),
             *(
                 (job_schema.RESULT, (job.id, number, encode_value(value)))
                 for number, value in enumerate(results, first)
             ),
         ]
+        if history is not None:
+            fill = (history.user, history.chat, f"job {job.id}", history.after, None, history.at, history.from_at)
+            found.append((ledger_schema.FILL, fill))
         await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:
@@ -146,6 +154,28 @@ class JobStore:
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready whose time has come."""
         await self.writer.write(job_schema.DUE, (now,))
+
+    async def held_by(self) -> set[str]:
+        """Return the accounts with which jobs stay because of a limit."""
+        return await self._read(lambda db: {name for (name,) in read_rows(db, job_schema.SELECT_HELD)})
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        """Return the jobs that wait, with an account, for the end of its flood wait or limit."""
+        rows = await self._read(lambda db: read_rows(db, job_schema.SELECT_WAITING_HELD, (now,)))
+        found = []
+        for row in rows:
+            with suppress(Undecodable):  # named when it is read to begin
+                found.append(job_from(row))
+        return found
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        """Make the jobs of an account ready that wait for what these details name."""
+        await self.writer.write(job_schema.RELEASE_WAITING, (account, *details))
+        await self.writer.flush()
+
+    async def release_held(self, account: str, now: float) -> None:
+        """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""
+        await self.writer.write(job_schema.RELEASE_HELD, (account, now))
 
     async def flush(self) -> None:
         """Return when everything written before is durable, and so can be read."""

@@ -26,14 +26,17 @@ from adapters.sqlite.connect import open_database
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
+from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
+from adapters.sqlite.remote import RemoteStore
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
+from adapters.sqlite.usernames import UsernameStore
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.events import DatabaseUnavailable
 from states.record import Record
@@ -123,9 +126,23 @@ class JournalWriter:
         return IncidentStore(self.path, self._writer)
 
     @property
+    def usernames(self) -> UsernameStore:
+        """What is known of usernames, in the same file, written by the same thread."""
+        return UsernameStore(self.path, self._writer)
+
+    @property
     def outbox(self) -> Outbox:
         """The alerts in the same file, written by the same thread."""
         return Outbox(self.path, self._writer)
+
+    def make_ledger(self) -> LedgerStore:
+        """Return the ledger in the same file, written by the same thread; one for all accounts."""
+        return LedgerStore(self._writer)
+
+    @property
+    def remote(self) -> RemoteStore:
+        """What waits for other programs, in the same file, written by the same thread."""
+        return RemoteStore(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

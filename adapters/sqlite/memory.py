@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from adapters.sqlite import job_schema, schema
+from adapters.sqlite import job_schema, remote_schema, schema, username_schema
 from adapters.sqlite.connect import read_rows
 from adapters.sqlite.job_codec import encode_value, is_legible, job_row
 from adapters.sqlite.queue import Batch, Row, Statement
@@ -32,6 +32,10 @@ class Memory:
     """The row of ``schema.SNAPSHOT``, by account."""
     _present: dict[str, Row] = field(factory=dict, init=False)
     """The row of ``schema.PRESENT``, by account: which engine lives its life."""
+    _cursors: dict[tuple[str, str], Row] = field(factory=dict, init=False)
+    """The row of ``remote_schema.REMOTE_CURSOR``, by account and program."""
+    _lookups: dict[str, Row] = field(factory=dict, init=False)
+    """The row of ``username_schema.LOOKUPS``, by account: how many usernames it may still look up."""
     jobs: dict[int, Job] = field(factory=dict, init=False)
     """Changed on the loop, read in the thread."""
     last_job: int = field(default=0, init=False)
@@ -46,13 +50,21 @@ class Memory:
             for name, at, snapshot in read_rows(connection, query)
             if is_legible(name) and isinstance(at, int | float) and is_legible(snapshot)  # else it is spoilt
         }
+        self._cursors = {row[:2]: row for row in remote_schema.all_cursors(connection) if all(map(is_legible, row[:3]))}
+        self._lookups = {
+            name: (name, times)
+            for name, times in username_schema.all_lookups(connection)
+            if is_legible(name) and is_legible(times)
+        }
         self.note_last_job(connection)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Give what is known of accounts other names, as the file has done. The writer may note others meanwhile."""
-        for noted in (self._lives, self._snapshots, self._present):
+        for noted in (self._lives, self._snapshots, self._present, self._lookups):
             moved = {names[name]: row for name in names if (row := noted.pop(name, None)) is not None}
             noted.update({name: (name, *row[1:]) for name, row in moved.items()})
+        cursors = [(names.get(account, account), *rest) for account, *rest in self._cursors.values()]
+        self._cursors = {(row[0], row[1]): tuple(row) for row in cursors}
         self._names.update(names.values())
 
     def note_last_job(self, connection: sqlite3.Connection) -> None:
@@ -66,6 +78,11 @@ class Memory:
             if statement is schema.ABSENT:
                 for account, _ in rows:
                     self._present.pop(account, None)
+            elif statement is remote_schema.REMOTE_CURSOR:
+                self._cursors.update({(row[0], row[1]): row for row in rows})
+            elif statement is remote_schema.FORGET_CURSOR:
+                for row in rows:
+                    self._cursors.pop((row[0], row[1]), None)
             elif statement is schema.NAME:
                 self._names.update([name for (name,) in rows])
             elif statement is schema.POLICY:
@@ -79,6 +96,8 @@ class Memory:
             return self._snapshots
         if statement is schema.LIFE:
             return self._lives
+        if statement is username_schema.LOOKUPS:
+            return self._lookups
         return self._present if statement is schema.PRESENT else None
 
     def keep(self, job: Job) -> None:
@@ -99,6 +118,8 @@ class Memory:
             (schema.LIFE, [self._life(account) for account in self._lives]),
             (schema.SNAPSHOT, list(self._snapshots.values())),
             (schema.PRESENT, list(self._present.values())),
+            (remote_schema.REMOTE_CURSOR, list(self._cursors.values())),
+            (username_schema.LOOKUPS, list(self._lookups.values())),
         ):
             statement.execute(connection, rows)
         columns = ("id", "kind", "data", "priority", "added", *job_schema.CHANGING)

@@ -45,7 +45,7 @@ MOVE: Final = (
     "CREATE TEMP TABLE numbered (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)",
     _BY_NUMBER,
     # Not the rows of ``names``: an account may be called like a state or an event, which use the same row.
-    *(sql for table in ("lives", "snapshots", "present", "logins") for sql in _numbers(table)),
+    *(sql for table in ("lives", "snapshots", "present", "logins", "username_lookups") for sql in _numbers(table)),
     """UPDATE journal SET account = (SELECT new FROM numbered WHERE old = account)
         WHERE account IN (SELECT old FROM numbered)""",
     f"UPDATE job_charges SET account = {_NEW.format('account')} WHERE account IN (SELECT old FROM moves)",
@@ -57,6 +57,16 @@ MOVE: Final = (
     f"""UPDATE OR REPLACE incident_members SET name = char(1) || {_NEW.format("name")}
         WHERE slot IN ('connection', 'person', 'file', 'limit') AND name IN (SELECT old FROM moves)""",
     "UPDATE OR REPLACE incident_members SET name = substr(name, 2) WHERE name >= char(1) AND name < char(2)",
+    *(
+        sql
+        for table in ("remote_updates", "remote_cursors")
+        for sql in (
+            f"""UPDATE OR REPLACE {table} SET account = char(1) || {_NEW.format("account")}
+                WHERE account IN (SELECT old FROM moves)""",
+            f"""UPDATE OR REPLACE {table} SET account = substr(account, 2)
+                WHERE account >= char(1) AND account < char(2)""",
+        )
+    ),
     "DROP TABLE numbered",
     "DROP TABLE moves",
 )

@@ -21,7 +21,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from adapters.sqlite import alert_schema, incident_schema, job_schema, rename_schema
+from adapters.sqlite import (
+    alert_schema,
+    follow_schema,
+    incident_schema,
+    job_schema,
+    ledger_schema,
+    remote_schema,
+    rename_schema,
+    username_schema,
+)
 from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import Statement, cell
@@ -63,6 +72,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     rename_schema.TABLES,
     incident_schema.TABLES,
     alert_schema.TABLES,
+    (
+        *ledger_schema.TABLES,
+        *follow_schema.TABLES,
+        *remote_schema.TABLES,
+        *username_schema.TABLES,
+        *job_schema.HELD,
+    ),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
@@ -227,8 +243,9 @@ def check_owner(path: Path) -> None:
 
 TABLES = frozenset({
     "names", "policies", "lives", "journal", "snapshots", "present",
-    "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages",
+    "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages", "message_deletions",
     "logins", "renames", "file_moves", "incidents", "incident_members", "alerts",
+    *ledger_schema.NAMES, *remote_schema.NAMES, "usernames", "username_lookups",
 })  # fmt: skip
 
 
@@ -241,6 +258,14 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
             f"the database lacks the table {missing[0]}",
             "restore it from a backup, or move it away and start with an empty one",
         )
+
+
+def _has_column(connection: sqlite3.Connection, statement: str) -> bool:
+    """Return whether a statement adds a column that is there: unlike CREATE, ALTER knows no IF NOT EXISTS."""
+    words = statement.split()
+    if words[:2] != ["ALTER", "TABLE"] or words[3:5] != ["ADD", "COLUMN"]:
+        return False
+    return words[5] in {row[1] for row in connection.execute(f"PRAGMA table_info ({words[2]})")}
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -262,5 +287,6 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
                 keep_copy(path, version)
             for step in MIGRATIONS[version:]:
                 for statement in step:
-                    connection.execute(statement)
+                    if not _has_column(connection, statement):
+                        connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -45,7 +45,7 @@ def snapshot_decoder(count: int) -> Callable[[str], Snapshot]:
 
 def _is_usual(found: Any, text: str) -> bool:
     """Return whether the parts of a stored snapshot have all fields, and numbers can be times and counts."""
-    if found.holds or found.database is not None:
+    if found.holds or found.database is not None or found.stall is not None or found.restricted is not None:
         return False
     for number in _numbers(found):
         if number is not None and not -MAX_NUMBER < number < MAX_NUMBER:

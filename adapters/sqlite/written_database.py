@@ -142,6 +142,7 @@ class WrittenDatabase:
     def _execute(self, batch: Sequence[tuple[Statement, list[Row]]]) -> None:
         """Run the statements of a batch and commit; roll back if one fails."""
         try:
+            mark = self.opened.propose_mark()
             if any(statement.names for statement, _ in batch):
                 self._numbers.begin()
             for statement, rows in batch:
@@ -152,6 +153,8 @@ class WrittenDatabase:
             with contextlib.suppress(sqlite3.Error, MemoryError):
                 self._roll_back()
             raise
+        if mark is not None:
+            self.opened.note_mark(mark)
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # many errors of SQLite roll back by themselves

@@ -32,7 +32,7 @@ from adapters.session.errors import (
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
-from adapters.telegram.refusals import meaning_of
+from adapters.telegram.refusals import limit_of, meaning_of
 from adapters.tl_reader import HostileData
 from states.clock import LONGEST_WAIT
 from states.events import (
@@ -360,6 +360,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
     if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
     if isinstance(exc, errors.RPCError) and (refused := meaning_of(exc)) is not None:
+        if refused is AccountLimited:
+            return AccountLimited(**common, limit=limit_of(exc))
         return refused(**common)
     for row in TABLE:
         if isinstance(exc, row.classes) and row.test(exc):

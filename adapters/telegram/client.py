@@ -6,21 +6,23 @@ which Telethon counts them as seen.
 """
 
 import asyncio
-import math
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from typing import Any, Self
 
 from telethon import errors, utils
 from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
-from telethon.tl.types import UpdateNewMessage
+from telethon.tl.functions.contacts import ResolveUsernameRequest
+from telethon.tl.types import Updates, UpdatesCombined
+from telethon.tl.types.updates import State
 
-from adapters.system import ContinuousClock
+from adapters.telegram.account_ledger import advances_of
 from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
@@ -29,19 +31,20 @@ from adapters.telegram.classify import (
     RequestHeld,
     Unanswered,
     classify,
-    is_of_chat,
-    kind_in_chat,
     kind_of,
 )
 from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
+from adapters.telegram.holds import AwakeOutlet, HoldingClient, RequestHolds, unwrapped
 from adapters.telegram.inbox import Inbox
+from adapters.telegram.lean import number_channels
 from adapters.telegram.lean_client import LeanClient
 from adapters.telegram.lent import check_allowed
 from adapters.telegram.lent_client import LentClient
 from adapters.telegram.request_times import ANSWERED, RequestObserver, method_class, note_failure
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
+from adapters.telegram.usernames import AccountUsernames, lookups_in
 from adapters.tl_reader import HostileData
 from states.events import (
     AccountBanned,
@@ -54,10 +57,9 @@ from states.events import (
     SessionDuplicated,
     TimedOut,
 )
+from states.limits import OF_REQUESTS
 from states.snapshot import Hold
 
-CLOCK = ContinuousClock()
-"""What holds are measured by: it cannot be set, and goes on while the machine sleeps."""
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
 OF_ACCOUNT = (AccountLimited, FloodWait)
@@ -70,15 +72,16 @@ REPEATED = (errors.FileMigrateError, errors.FilerefUpgradeNeededError, errors.Fi
 """Upon these Telethon sends a request for a part of a file again, without end."""
 MAX_REPETITIONS = 5
 """How often in a row it may do so."""
-SLACK_SECONDS = 1.0
-"""Added to a wait that the server asked for, until the account's own decision takes its place."""
+EMPTY_ENVELOPES = (Updates, UpdatesCombined)
+"""What Telethon takes for an update when there is none in it. A short message is its own envelope, and is one."""
 
 
-class LinkClient(LentClient, ExportedSenders, LeanClient):
+class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
     """The client of one link, for use like any of Telethon's, except for its connection, which is the engine's.
 
-    A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
-    ``request_timeout`` seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held,
+    A request that meets a hold, or a flood wait, of at most ``flood_sleep_threshold`` s waits in place. It raises what
+    Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after ``request_timeout`` seconds,
+    ``RequestHeld`` (a ``FloodWaitError``) if requests of its kind are held for longer,
     ``RequestDropped`` (a ``ConnectionError``) when its link goes down, ``DatacenterLost`` when a connection to another
     datacenter does, and ``LentClientError`` for what only the engine may do.
     """
@@ -94,11 +97,12 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     request_done: RequestObserver | None = None
     """Whoever measures requests; nobody does unless there are metrics."""
     differences: Differences
+    usernames: AccountUsernames | None = None
+    """What the engine's accounts know of usernames; None if each is looked up."""
     proof: TLRequest | None = None
     """The authorised request that the connection is begun with; None if that must wait."""
     limit: errors.RPCError | None = None
     """The limit that was the answer to it."""
-    _holds: dict[str, float]
     _keepalive: asyncio.TimerHandle | None = None
     _updates_due: asyncio.TimerHandle | None = None
     """When Telethon wants to look for updates that are missing."""
@@ -111,31 +115,49 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     ) -> None:
         """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
-        self._holds = {}
+        self.holds, self.known = RequestHolds(), {}
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(weakref.ref(self))
         self._sender = LinkSender(self, AuthKey(self.session.auth_key), main=True)
         inbox.register_handlers(self)
 
-    def hold(self, request: str, until: float) -> None:
-        """Send no request of this kind until then (Unix seconds), however the clock is set meanwhile."""
-        self._holds[request] = CLOCK.now() + (until - time.time())
-
     # --- requests: all pass here, see ``LinkSender`` ---
 
+    async def __call__(self, request: Any, ordered: bool = False, flood_sleep_threshold: float | None = None) -> Any:
+        """Send a request, or several at once, and return the answer; Telethon's own forgets how long it may wait."""
+        return await self._call(self._sender, request, ordered, flood_sleep_threshold)
+
     async def _call(
-        self, sender: Any, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None
+        self, sender: Any, request: Any, ordered: bool = False, flood_sleep_threshold: float | None = None
     ) -> Any:
         """Send a request, or several at once, by this sender and return the answer."""
         self._check_loop()
-        if isinstance(request, DIFFERENCES):
+        if type(request) in DIFFERENCES:  # Telethon's; those of a job are requests like any
             return await self.differences.fetch(sender, request)
+        bound = self._bound_of(flood_sleep_threshold)
+        kinds: list[str] = []
+        if type(request) is ResolveUsernameRequest and self.usernames is not None:
+            return await self.usernames.resolve(self, request, partial(self._look_up, sender, request, bound))
         for single in request if utils.is_list_like(request) else (request,):
             check_allowed(single)
-            if self._holds:
-                await self._check_holds(single)
-        return await self._send(sender, request, self.request_timeout, ordered=ordered)
+            kinds += await self._kinds(single, resolve=bound > 0)
+        send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
+        if self.usernames is not None and (lookups := lookups_in(request)):
+            send = partial(self.usernames.send_charged, lookups, send)
+        answer = await self.holds.send(request, kinds, bound, self._probing(request, kinds, send))
+        if self.limits:
+            self._note_success(request, kinds)
+        return answer
+
+    async def _look_up(self, sender: Any, request: Any, bound: float, charge: Callable[[], Awaitable[None]]) -> Any:
+        """Send a request as ``_call`` does; ``charge`` is awaited each time before it goes out."""
+
+        async def send() -> Any:
+            await charge()
+            return await self._send(sender, request, self.request_timeout)
+
+        return await self.holds.send(request, await self._kinds(request), bound, send)
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer, measured if anybody wants to know; see ``_exchange``."""
@@ -155,7 +177,8 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         own = sender is self._sender
         try:
             async with asyncio.timeout(timeout) as deadline:
-                answer = await translate_cancellation(super()._call(sender.direct, request, ordered=ordered))
+                telethons = super()._call(AwakeOutlet(sender.direct.send), request, ordered=ordered)
+                answer = await translate_cancellation(unwrapped(telethons))
         except Exception as exc:
             if not deadline.expired():
                 if isinstance(exc, REPEATED):
@@ -185,23 +208,6 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
                 f"{type(exc).__name__.removesuffix('Error')}; try again later"
             ) from exc
 
-    async def _check_holds(self, request: Any) -> None:
-        if not self._holds:
-            return
-        now = CLOCK.now()
-        self._holds = {kind: until for kind, until in self._holds.items() if until > now}
-        until, kind = max((self._holds.get(kind, 0.0), kind) for kind in await self._kinds(request))
-        if until:
-            raise RequestHeld(request, math.ceil(until - now), kind)
-
-    async def _kinds(self, request: Any) -> list[str]:
-        """Return the kinds under which a request may be held; for a chat's slow mode its peer must be known."""
-        kinds = ["any", kind_of(request)]
-        if any(map(is_of_chat, self._holds)) and hasattr(request, "resolve"):
-            await request.resolve(self, utils)
-            kinds.append(kind_in_chat(request))
-        return kinds
-
     def _report_failure(self, exc: BaseException, *, own: bool) -> None:
         """Report a failed request if the failure concerns the account or, on its ``own`` connection, the link."""
         for single in _split(exc):
@@ -211,9 +217,10 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
             if isinstance(event, FloodWait):
                 # Held from this moment on, and by its own kind: Telethon's memory knows a takeout's wrapper only.
                 self._flood_waited_requests.clear()
-                self._holds[event.request] = max(
-                    self._holds.get(event.request, 0.0), CLOCK.now() + event.seconds + SLACK_SECONDS
-                )
+                self.holds.flood(event.request, event.seconds)
+            if isinstance(event, AccountLimited) and event.limit in OF_REQUESTS:
+                self._note_limit(event)
+                continue
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError | HostileData)
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
@@ -233,6 +240,8 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         if not self._begun:
             self._begun = True
             await self._connect()
+            if not self._message_box.is_empty():
+                self.session.begin_account(State(**self._message_box.session_state()[0], unread_count=0))
             self._keepalive = self.loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
             self._sender.gated, self._sender.lent = True, True
             self._updates_queue.begin = self._begin_updates
@@ -333,6 +342,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
             self._updates_due = None
         self._updates_queue.begin = None
         self.differences.close()
+        self.holds.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:
             await super()._disconnect_coro()
@@ -344,6 +354,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         """Let go of the link, which refers to the client: both go when nobody uses them, not at a collection."""
         self.__dict__.pop("report", None)
         self.__dict__.pop("schedule_save", None)
+        self.__dict__.pop("wait_up_to", None)
 
     async def _disconnect_coro(self) -> None:
         """Do nothing, as ``disconnect``."""
@@ -357,16 +368,25 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
         """Hand updates over in the very step in which Telethon has counted them; leave none for it to dispatch."""
         # For an empty list of updates Telethon takes the envelope for an update.
-        updates = [update for update in updates if update.SUBCLASS_OF_ID == UpdateNewMessage.SUBCLASS_OF_ID]
+        updates = [update for update in updates if not isinstance(update, EMPTY_ENVELOPES)]
         entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
         for update in updates:
             update._entities = entities
-        has_handlers = bool(self._event_builders or self._conversations)
-        self.inbox.add(updates if has_handlers else ())
+        has_handlers = bool(self._event_builders or self._conversations or self.inbox.taps)
+        begun, unnumbered, present = self._message_box.take_begun()
+        self.inbox.add(updates if has_handlers else (), advances_of(self, handled=has_handlers))
+        if begun:
+            self.session.begin_channels(begun)
         self.schedule_save()
-        self.differences.processed(len(updates))
+        if present:
+            self._updates_queue.put_nowait(number_channels(present, []))
+        self.differences.processed(len(updates), unnumbered)
         await super()._preprocess_updates([], users, chats)
+        if begun:
+            self.session.write_soonest()
         await self.inbox.wait_for_room()
+        if self._updates_queue.ends_turn():
+            await asyncio.sleep(0)
         return []
 
     async def _save_states_and_entities(self) -> None:
@@ -387,9 +407,9 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         """Bring the session file up to date with the handled updates; return whether those are all."""
         seen = self._seen()
         await self._save_states_and_entities()
-        all_handled = self.inbox.is_handled(self.inbox.last)
-        self._saved = seen if all_handled else None
-        return all_handled
+        all_recorded = self.inbox.is_recorded(self.inbox.last)
+        self._saved = seen if all_recorded else None
+        return all_recorded
 
     def _seen(self) -> tuple[Any, ...]:
         """Return how far updates were seen, and who the account is: all that a save may have to bring into the file."""

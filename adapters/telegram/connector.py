@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient
@@ -18,16 +19,22 @@ from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, 
 from adapters.telegram.failover import ProxyFailover
 from adapters.telegram.inbox import Handler, Inbox, Start
 from adapters.telegram.link import TelegramLink
+from adapters.telegram.memory_use import memory_use
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.request_times import RequestWatch
 from adapters.telegram.session_events import SessionEvents
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.unreadable import UnreadableCount
+from adapters.telegram.update_proof import ProofMemory
+from adapters.telegram.usernames import AccountUsernames
 from states.events import Event
 from states.snapshot import Hold
 
 PING_DELAY = 75
 """Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
+
+LEDGER_TIMEOUT = 5.0
+"""Seconds that the last rows of the ledger may take; what is handled and not in it comes once more."""
 
 
 @frozen
@@ -49,7 +56,7 @@ class Datacenter:
 class TelegramConnector:
     """What the links of one account have in common, and what outlives each of them.
 
-    Only ``disconnect_delay`` may change: every ping names it anew.
+    Only ``disconnect_delay`` may change, which every ping names anew, and ``wait_up_to``, which every request asks for.
     """
 
     session: Path
@@ -62,15 +69,20 @@ class TelegramConnector:
     """Seconds after which the datacenter may close a link that sends no ping."""
     request_timeout: float = REQUEST_TIMEOUT
     """Seconds that a request through a link's client may wait for its answer."""
+    wait_up_to: float = 0.0
+    """Seconds that a request through a link's client waits in place for a flood wait or a hold; 0 is not at all."""
     backups: Path = field()
     """The directory of the copy that is made before a session is upgraded."""
     name: str = field()
     """The account's name, and that of its backups."""
     requests: RequestWatch = field(factory=RequestWatch, init=False, repr=False)
     """Whoever measures the requests of the account's clients."""
+    usernames: AccountUsernames | None = field(default=None, init=False, repr=False)
+    """What the engine's accounts know of usernames; None where no engine runs."""
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)
+    proofs: ProofMemory = field(factory=ProofMemory, init=False, repr=False)
     unreadable: UnreadableCount = field(init=False, repr=False)
     """What Telethon could not read of what the account was sent."""
     logger: OneLogger = field(init=False, repr=False)
@@ -137,11 +149,28 @@ class TelegramConnector:
         """
         if self.memory.session is None:
             return
+        await self._store_ledger()
         self._write_states()
         try:
             await self.memory.session.release()
         except StorageError as exc:
             TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
+
+    async def _store_ledger(self) -> None:
+        """Have the ledger say what was handled: what it does not say is delivered once more after a restart."""
+        if self.inbox.ledger is None:
+            return
+        with anyio.move_on_after(LEDGER_TIMEOUT) as limit:
+            try:
+                await self.inbox.ledger.flush()
+            except StorageError as exc:
+                TELETHON_LOGGER.warning("%s: the ledger could not be stored: %s", self.label, exc)
+        if limit.cancelled_caught:
+            TELETHON_LOGGER.warning("%s: the ledger could not be stored within %g s", self.label, LEDGER_TIMEOUT)
+
+    def memory_use(self) -> dict[str, Any]:
+        """Return what the account has in memory, see ``memory_use``."""
+        return memory_use(self.memory.session, self.inbox, self.inbox.client)
 
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Call ``observer``, on this loop, when the session file cannot be written, and when it can again."""
@@ -181,6 +210,10 @@ class TelegramConnector:
     def session_stamp(self) -> StatStamp:
         """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
         return stat_stamp(self.session)
+
+    def get_wait_up_to(self) -> float:
+        """Return ``wait_up_to`` as it is now."""
+        return self.wait_up_to
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet and does not send requests of the held kinds."""

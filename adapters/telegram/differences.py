@@ -8,14 +8,13 @@ import asyncio
 import random
 import sqlite3
 import weakref
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, field
 from telethon import errors
 from telethon._updates.messagebox import ENTRY_ACCOUNT as ACCOUNT_ENTRY
-from telethon._updates.messagebox import epoch
-from telethon.tl import types
 from telethon.tl.functions.channels import GetFullChannelRequest
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest, GetStateRequest
 from telethon.tl.types.updates import (
@@ -30,9 +29,11 @@ from telethon.tl.types.updates import (
 
 from adapters.telegram.classify import Unanswered, classify, describe, kind_of
 from adapters.telegram.difference_watch import DifferenceWatch
+from adapters.telegram.lean import ask_for
 from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import ASKED_AGAIN, CaughtUp, FloodWait
+from states.ledger import HoleCause
 from states.schedules import Backoff
 
 DIFFERENCES: Final = (GetDifferenceRequest, GetChannelDifferenceRequest)
@@ -46,6 +47,10 @@ UNREAD_PAUSE: Final = 30.0
 """Seconds between two requests for the difference because of live messages that could not be read."""
 MAX_CHANNELS: Final = 100
 """Channels that are asked for their differences when the account's own could not be read, which would name them."""
+MAX_NAMED: Final = 20
+"""Channels without a number that are named at once; the others are counted."""
+OTHERS: Final = -1
+"""Where the others are counted."""
 ACCOUNT: Final = 0
 """The number of the account's own updates, as in session files; the others are those of channels."""
 
@@ -124,6 +129,7 @@ class Differences:
             await self._refused(sender, entry, request, exc)
             raise
         await self._watch.take(answer)
+        self._client.inbox.taps.offer_difference(entry, request.pts, answer)
         self._forget(entry)
         self._answered = True
         self._too_long |= isinstance(answer, _TOO_LONG)
@@ -189,6 +195,8 @@ class Differences:
     async def _skip(self, sender: Any, entry: int, request: Any) -> bool:
         """Go on from the present, because no later difference could be read either; return whether that is done."""
         client, box = self._client, self._client._message_box
+        known = box.map.get(entry or ACCOUNT_ENTRY)
+        asked = known.pts if known is not None else 0
         try:
             if entry == ACCOUNT:
                 box.set_state(await client._send(sender, GetStateRequest(), TIMEOUT), reset=False)
@@ -199,15 +207,24 @@ class Differences:
                 box.map[entry].pts = full.full_chat.pts
         except (errors.RPCError, UnreadableAnswer, TimeoutError):
             return False
+        if known is not None:
+            box.lose(entry, asked, box.map[entry or ACCOUNT_ENTRY].pts, HoleCause.UNREADABLE)
         return True
+
+    def ask(self, entries: Iterable[int]) -> None:
+        """Have Telethon's update loop ask for the differences of the account (0) and of channels."""
+        for entry in sorted({*entries}):
+            self._ask_again(entry)
+
+    def lose(self, entry: int, why: str) -> None:
+        """Report that something is missing for which nobody can ask any more."""
+        self._forget(entry)
+        self._gaps[entry] = Gap(why=why, lost=True)
+        self._tell()
 
     def _ask_again(self, entry: int) -> None:
         """Have Telethon's update loop ask for a difference."""
-        if entry == ACCOUNT:
-            update: Any = types.UpdatesTooLong()
-        else:
-            update = types.UpdateShort(types.UpdateChannelTooLong(entry), epoch())
-        self._client._updates_queue.put_nowait(update)
+        self._client._updates_queue.put_nowait(ask_for(entry))
 
     def fetch_unread(self) -> None:
         """Ask for the account's difference because a live message could not be read, unless that was just done."""
@@ -216,15 +233,28 @@ class Differences:
             self._unread_at = now
             self._ask_again(ACCOUNT)
 
-    def processed(self, updates: int) -> None:
-        """Count updates that Telethon has processed; report when all that can be had is there."""
+    def processed(self, updates: int, unnumbered: Sequence[int] = ()) -> None:
+        """Count updates that Telethon has processed; report when all that can be had is there.
+
+        Channels that are ``unnumbered`` have news for which nobody can ask.
+        """
         self._failures = 0
+        self._name_unnumbered(unnumbered)
         if self._answered:
             self._name_unknown()
-        if self._answered and self._catching_up:
-            self._recovered += updates
+        if (self._answered and self._catching_up) or unnumbered:
+            self._recovered += updates if self._answered else 0
             self._tell()
         self._answered = False
+
+    def _name_unnumbered(self, channels: Sequence[int]) -> None:
+        """Name channels that have news which came before the engine had a number of them."""
+        reason = "has news, and no number is known from which to ask for them; read its history"
+        for entry in channels[:MAX_NAMED]:
+            self._forget(entry)
+            self._gaps[entry] = Gap(why=f"channel {entry} ({reason})", lost=True)
+        if (more := len(channels) - MAX_NAMED) > 0:
+            self._gaps[OTHERS] = Gap(why=f"{more} more channels (each {reason})", lost=True)
 
     def _name_unknown(self) -> None:
         """Name the channels that Telethon will leave out without a word, because it cannot address them."""

@@ -10,27 +10,25 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 from attrs import define, field
+from telethon.tl.types.updates import State
 
-from adapters.session import HoldfastSession
 from adapters.session import file as files
 from adapters.session.address import address_of
-from adapters.session.contents import Identity
+from adapters.session.contents import SELF, Identity
 from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
-from adapters.session.inspect import open_quietly
 from adapters.session.login_claim import LoginClaim
 from adapters.session.schema import as_number
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, LentKey
+from adapters.telegram.naming_session import NamingSession
 from states.events import DatabaseRecovered, Failure
 
 States = dict[int, Any]
 """Update states (``telethon.tl.types.updates.State``): 0 is the account's own, the others are those of channels."""
 
-SELF = 0
-"""The number of the entity that holds the user's id in place of an access hash, as Telethon has it."""
 MAX_DATE_LAG = datetime.timedelta(hours=1)
 """How old the date in a file may be while the account has seen no update: the date moves with every check for updates,
 and writing it costs a commit."""
@@ -90,15 +88,15 @@ class SessionMemory:
         return key_fingerprint(session.key), session.user
 
     def handled_states(self, inbox: Inbox) -> States:
-        """Return the states up to which all updates have been handled; none if those are not known.
+        """Return the states up to which all updates have been handled, and the ledger says so; none if not known.
 
         While handlers run, they are known for the moments at which this was asked.
         """
-        if inbox.is_handled(inbox.last):
+        if inbox.is_recorded(inbox.last):
             self._captured.clear()
             return dict(self.states)
         states: States = {}
-        while self._captured and inbox.is_handled(self._captured[0][0]):
+        while self._captured and inbox.is_recorded(self._captured[0][0]):
             states = self._captured.popleft()[1]
         if not self._captured or self._captured[-1][0] != inbox.last:
             if len(self._captured) == MAX_CAPTURED:
@@ -131,7 +129,7 @@ class SessionContext(Protocol):
         """The name of the backups."""
 
 
-class EngineSession(HoldfastSession):
+class EngineSession(NamingSession):
     """A session file of one account: its key and address are never written, and links leave it open.
 
     The address can be another than the one in the file (``redirect``). It is kept in memory only, so a file that was
@@ -139,7 +137,7 @@ class EngineSession(HoldfastSession):
     from being written; whatever it is, memory has everything, and requests go on.
     """
 
-    __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "observer")
+    __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "login", "observer")
 
     def __init__(
         self, path: Path, redirect: tuple[int, str, int] | None, memory: SessionMemory, backups: Path, name: str
@@ -148,6 +146,7 @@ class EngineSession(HoldfastSession):
         self._engine_memory = memory
         self.claim = LoginClaim(name, path)
         self.observer: SessionObserver = lambda _: None
+        self.usernames = None
         self._admitted = False
         super().__init__(path, backups=backups, name=name, create=False)
 
@@ -158,6 +157,7 @@ class EngineSession(HoldfastSession):
         """Take the account's row, and keep the login where nothing that is done to Telethon's fields reaches it."""
         super()._adopt()
         self.key = self._contents.identity.key or b""
+        self.login = key_fingerprint(self.key)
         self._lent_key = LentKey(self.key) if self.key else None
         self._home = (as_number(self._dc_id) or 0, self._server_address, self._port)
 
@@ -234,6 +234,32 @@ class EngineSession(HoldfastSession):
             states.update(super().get_update_states())
         return list(states.items())
 
+    def begin_account(self, state: Any) -> None:
+        """Have the file say at once where the account begins, if neither it nor this process knows of any update."""
+        if 0 not in self._engine_memory.states and self.get_update_state(0) is None:
+            self._engine_memory.put_state(0, state)
+            super().set_update_state(0, state)
+            self.write_soonest()
+
+    def begin_channels(self, numbers: dict[int, int]) -> None:
+        """Have the file say these numbers of channels of which it has none, whatever handlers do.
+
+        Nothing of such a channel was handled before, so that is true at once. Without it a crash would lose what comes
+        until handlers have ended and the file is written: nobody would know from where to ask.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        for channel, number in numbers.items():
+            state = State(number, 0, now, 0, unread_count=0)
+            if channel not in self._engine_memory.states:
+                self._engine_memory.put_state(channel, state)
+            if self.get_update_state(channel) is None:
+                super().set_update_state(channel, state)
+
+    def write_soonest(self) -> None:
+        """Have the file written at once, and not only when more has come."""
+        if self._live is not None and self._live.touch():
+            self._live.flush()
+
     def write_states(self, inbox: Inbox) -> None:
         """Have the update states written whose updates have been handled."""
         for entity, state in self._engine_memory.handled_states(inbox).items():
@@ -308,7 +334,10 @@ def read_fingerprint(path: Path) -> str:
 def _read_login(path: Path) -> tuple[Identity | None, int | None]:
     """Return the account's row of a session file and its user; None for what is not there, or cannot be read."""
     identity = user = None
-    with suppress(sqlite3.Error, OSError, SessionError), closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
+    with (
+        suppress(sqlite3.Error, OSError, SessionError),
+        closing(files.open_quietly(path, timeout=READ_TIMEOUT)) as database,
+    ):
         database.execute("begin")  # both are of one moment, and neither is missing because of another's lock
         identity = files.load_identity(database)
         row = database.execute(f"select hash from entities where id = {SELF}").fetchone()

@@ -70,7 +70,7 @@ class ExportedSenders:
         sender.dc_id = dc_id
         try:
             await self._connect_exported(sender, dc_id)
-            login = await client(ExportAuthorizationRequest(dc_id))
+            login = await client(ExportAuthorizationRequest(dc_id), flood_sleep_threshold=0)  # it has its deadline
             init = copy.copy(client._init_request)
             init.query = ImportAuthorizationRequest(id=login.id, bytes=login.bytes)
             await self._blame(sender, sender.direct.send(InvokeWithLayerRequest(LAYER, init)))
@@ -87,6 +87,7 @@ class ExportedSenders:
             dc.ip_address, dc.port, dc.id, loggers=client._log, proxy=client._proxy, local_addr=client._local_addr
         )
         await self._blame(sender, sender.connect(connection))
+        sender._disconnected.add_done_callback(_look_at)
 
     async def _close(self, sender: LinkSender) -> None:
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
@@ -121,7 +122,7 @@ class ExportedSenders:
     async def _get_dc(self, dc_id: int, cdn: bool = False) -> Any:
         """Return how to reach a datacenter. Telethon remembers one list for all accounts of the process."""
         client: Any = self
-        options = (await client(GetConfigRequest())).dc_options
+        options = (await client(GetConfigRequest(), flood_sleep_threshold=0)).dc_options
         found = [option for option in options if option.id == dc_id and bool(option.cdn) == cdn]
         found.sort(key=lambda option: bool(option.ipv6) != client._use_ipv6)
         if not found:
@@ -134,3 +135,9 @@ class ExportedSenders:
             f"the file is kept by a datacenter for public files ({cdn_redirect.dc_id}), from which Telethon cannot "
             "download; fetch it with an official app"
         )
+
+
+def _look_at(ended: "asyncio.Future[None]") -> None:
+    """Look at why a connection ended: nobody awaits that, and asyncio would log it, with a traceback."""
+    if not ended.cancelled():
+        ended.exception()

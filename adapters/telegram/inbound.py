@@ -2,7 +2,8 @@
 
 A frame is bounded in size before it is read, and in time while it is; what it may unpack to, how many objects it may
 have and how deep they may nest is bounded by ``adapters.tl_reader``. A message that took long is paid for: its sender
-reads on only after the loop had as much time for others. Updates that nobody has handled yet are bounded in number.
+reads on only after the loop had as much time for others. Small ones add up: all others have their turn every few
+milliseconds, and a connection that goes on like this is read more slowly, until the datacenter has to wait.
 """
 
 import asyncio
@@ -22,12 +23,16 @@ BLOCK_BYTES: Final = 16
 FRAME_SECONDS: Final = 60.0
 """How long the rest of a frame may take after its first bytes."""
 HEAVY_SECONDS: Final = 0.01
-"""A message that takes less time is not accounted: the loop serves everybody in turn."""
+"""A message that takes longer is paid for by itself."""
 SHARE: Final = 0.25
 """The part of the loop's time that the heavy messages of one connection get."""
 MAX_PAUSE: Final = 5.0
-MAX_WAITING_OBJECTS: Final = 300_000
-"""Objects in updates of one client that wait to be handled."""
+TURN_SECONDS: Final = 0.005
+"""How long the messages of one connection may take until all others have their turn."""
+LIGHT_SHARE: Final = 0.5
+"""The part of the loop's time that they get in the long run."""
+BURST_SECONDS: Final = 0.5
+"""How much they may take beyond that in a burst."""
 
 
 def bound_reader() -> None:
@@ -90,31 +95,43 @@ class InboundAccount:
     updates: "UpdateQueue | None" = None
     """The updates of the client that wait to be handled."""
     _spent = 0.0
-    _waiting_objects = 0
+    """By the last message."""
+    _turn = 0.0
+    """Since all others had their turn."""
+    _debt = 0.0
+    """Beyond the share."""
+    _paid_at = 0.0
 
     def decrypt_message_data(self, body: bytes) -> Any:
-        """Decrypt a message, and account for it. Raises ``HostileData`` while too much waits."""
-        if self.updates is None or self.updates.empty():
-            self._waiting_objects = 0
-        elif self._waiting_objects > MAX_WAITING_OBJECTS:
-            raise HostileData(f"updates come faster than they are handled; more than {MAX_WAITING_OBJECTS:,} wait")
+        """Decrypt a message, and account for it. Raises ``HostileData``."""
         began = time.perf_counter()
         try:
             message = super().decrypt_message_data(body)  # type: ignore[misc]  # Telethon's
         finally:
             self._spent += time.perf_counter() - began
-        if message is not None:
-            self._waiting_objects += objects_in(message.obj)
+        if message is not None and (updates := self.updates) is not None:
+            updates.objects = objects_in(message.obj) + (0 if updates.empty() else updates.objects)
         return message
 
     def add(self, seconds: float) -> None:
         """Add what processing a message has taken."""
         self._spent += seconds
 
-    def pause(self) -> float:
-        """Return how many seconds the sender has to wait before it reads on, and begin a new account."""
+    def pause(self) -> float | None:
+        """Return how many seconds the sender has to wait before it reads on, 0 being a turn of all others.
+
+        None says that it may read on at once. Begins a new account.
+        """
         spent, self._spent = self._spent, 0.0
-        return min(MAX_PAUSE, spent * (1 / SHARE - 1)) if spent > HEAVY_SECONDS else 0.0
+        if spent > HEAVY_SECONDS:
+            return min(MAX_PAUSE, spent * (1 / SHARE - 1))
+        self._turn += spent
+        if self._turn <= TURN_SECONDS:
+            return None
+        now = time.perf_counter()
+        self._debt = max(0.0, self._debt - (now - self._paid_at) * LIGHT_SHARE) + self._turn
+        self._turn, self._paid_at = 0.0, now
+        return min(MAX_PAUSE, max(0.0, self._debt - BURST_SECONDS) / LIGHT_SHARE)
 
 
 bound_reader()

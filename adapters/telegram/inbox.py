@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +19,11 @@ from attrs import define, field
 from telethon import events
 
 from adapters.log_events import event_logger
+from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.boxes import Advance
+from adapters.telegram.handler_watch import HandlerCalls, name_of
 from adapters.telegram.job_errors import classify_job_error
+from adapters.telegram.taps import Taps
 from states.jobs import Lost
 
 MAX_BACKLOG = 1000
@@ -53,6 +57,8 @@ class Inbox:
     """Updates of one account on their way to its handlers, in order."""
 
     account: str = ""
+    taps: Taps = field(factory=Taps, init=False)
+    """The jobs that store what comes in a box; an update is handled only when they have."""
     client: Any = field(default=None, init=False)
     """The client that is connected and proven, if one is."""
     _handlers: list[tuple[Handler, Any]] = field(factory=list, init=False)
@@ -72,6 +78,15 @@ class Inbox:
     """Called when the handlers of a message begin, with its age in seconds by the datacenter's date, which is whole."""
     note_handled: Callable[[], None] = field(default=lambda: None, init=False)
     """Called when no handler runs any more and there is no client, which would look for itself."""
+    ledger: AccountLedger | None = field(default=None, init=False)
+    """Where it is noted what was handled; None if nobody keeps that."""
+
+    calls: HandlerCalls = field(init=False)
+    """The calls of handlers under way."""
+
+    @calls.default
+    def _make_calls(self) -> HandlerCalls:
+        return HandlerCalls(self.account, lambda: self.waiting)
 
     def on(self, handler: Handler, event: Any) -> None:
         """Call ``handler`` with such events, with each client from the next one on."""
@@ -84,6 +99,13 @@ class Inbox:
         """
 
         async def call(event: Any) -> None:
+            number = self.calls.begin(handler)
+            try:
+                await retry(event)
+            finally:
+                self.calls.end(number)
+
+        async def retry(event: Any) -> None:
             for left in reversed(range(MAX_TRIES)):
                 client = getattr(event, "client", None)
                 try:
@@ -104,8 +126,7 @@ class Inbox:
 
     def _log_failure(self, handler: Handler) -> None:
         self.failures += 1
-        name = getattr(handler, "__qualname__", repr(handler))
-        log.exception("handler_failed", account=self.account, handler=name, failures=self.failures)
+        log.exception("handler_failed", account=self.account, handler=name_of(handler), failures=self.failures)
 
     async def _wait_for_other(self, client: Any) -> Any:
         """Wait for another client than this one, and return it."""
@@ -143,6 +164,16 @@ class Inbox:
             self.client = None
 
     @property
+    def waiting(self) -> int:
+        """How many updates wait for a handler."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many are with their handlers."""
+        return len(self._running)
+
+    @property
     def last(self) -> int:
         """The number of the last update that was handed over."""
         return self._last
@@ -154,13 +185,49 @@ class Inbox:
             oldest = min(oldest, self._waiting[0][0])
         return oldest > number
 
-    def add(self, updates: Iterable[Any]) -> None:
-        """Take updates over at once, however large the backlog is."""
+    def is_recorded(self, number: int) -> bool:
+        """Return whether all updates up to this number have been handled, and the ledger durably says so."""
+        return self.is_handled(number) and (self.ledger is None or self.ledger.is_stored(number))
+
+    def use_ledger(self, ledger: AccountLedger) -> None:
+        """Note in this ledger what is handled from now on."""
+        self.ledger = ledger
+        ledger.note_stored = self._note_recorded
+
+    def _note_recorded(self) -> None:
+        if not self._running and self.client is None:
+            self.note_handled()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more updates are taken before some are handled."""
+        return len(self._waiting) > MAX_BACKLOG
+
+    @property
+    def backlog(self) -> tuple[int | None, int]:
+        """The number of the oldest update that is not handled, if there is one, and how many there are."""
+        numbers = [*self._running, *(number for number, _ in self._waiting[:1])]
+        return min(numbers, default=None), len(self._running) + len(self._waiting)
+
+    def add(self, updates: Iterable[Any], advances: Sequence[Advance] = ()) -> None:
+        """Take updates over at once, however large the backlog is; ``advances`` are what the boxes have come to."""
         for update in updates:
             self._last += 1
             self._waiting.append((self._last, update))
+        if advances and self.ledger is not None:
+            self._last += 1  # a number of its own, which is seen when the others are handled and this is stored
+            self.ledger.add(self._last, advances)
+            self._claim_handled()
         self._wake()
         self._deliver_soon()
+
+    def _claim_handled(self) -> None:
+        """Have the ledger claim what came before the oldest update that is not handled."""
+        if self.ledger is not None:
+            oldest = next(iter(self._running), self._last + 1)  # they begin in order, so the first is the oldest
+            if self._waiting:
+                oldest = min(oldest, self._waiting[0][0])
+            self.ledger.handled(oldest - 1)
 
     async def wait_for_room(self) -> None:
         """Wait until the backlog is small enough to take more."""
@@ -174,7 +241,9 @@ class Inbox:
         handlers are cancelled is handled again from the next call on.
         """
         self._start = start
-        if start is not None:
+        if start is None:
+            self.calls.close()
+        else:
             self._waiting[:0] = sorted(self._running.items())
             self._running.clear()
             self._deliver_soon()
@@ -211,8 +280,11 @@ class Inbox:
     async def _handle(self, client: Any, number: int, update: Any, slots: anyio.Semaphore) -> None:
         if self.observer is not None and (age := _age_of(update)) is not None:
             self.observer(age)
+        stored = self.taps.offer(update)
         try:
             await client._dispatch_update(update)
+            for event in stored:
+                await event.wait()
         except BaseException as exc:  # of a filter: nothing of a program's own code may end the fleet
             if is_cancelled(exc):
                 raise
@@ -220,6 +292,7 @@ class Inbox:
         finally:
             slots.release()
         del self._running[number]  # not when cancelled: then the update was not handled
+        self._claim_handled()
         if not self._running:
             self._wake()
             if self.client is None:

@@ -11,9 +11,7 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from telethon import TelegramClient
-from telethon._updates import ChannelState, Entity, EntityCache, EntityType, MessageBox, SessionState
-from telethon._updates.messagebox import LOG_LEVEL_TRACE
+from telethon._updates import ChannelState, Entity, EntityType, SessionState
 from telethon.crypto import AuthKey
 from telethon.extensions import markdown
 from telethon.extensions.messagepacker import MessagePacker
@@ -24,6 +22,8 @@ from telethon.tl.functions import InitConnectionRequest, InvokeWithLayerRequest
 from telethon.tl.functions.help import GetConfigRequest
 
 from adapters.telegram.lean import LastAcks, SendSignal, ShortList, UpdateQueue
+from adapters.telegram.message_box import NotedMessageBox
+from adapters.telegram.recalling import RecallingClient, RecentEntities
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.transport import FullConnection
 
@@ -40,17 +40,7 @@ NO_HANDLERS: Final[dict[int, Any]] = {}
 """In place of the table of methods that Telethon makes for each of its senders."""
 
 
-class QuietMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no types
-    """Telethon's count of updates, which renders its state for each line of a log that nobody reads."""
-
-    __slots__ = ()
-
-    def _trace(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        if self._log.isEnabledFor(LOG_LEVEL_TRACE):
-            super()._trace(msg, *args, **kwargs)
-
-
-class SlottedClient(TelegramClient):  # type: ignore[misc]  # as above
+class SlottedClient(RecallingClient):
     """Telethon's client with slots: with all that it has, its dictionary would be eight times as large."""
 
     __slots__ = (
@@ -129,8 +119,9 @@ class LeanClient(SlottedClient):
         self._megagroup_cache: dict[int, bool] = {}
         self._catch_up = True
         self._updates_queue = UpdateQueue()
-        self._message_box = QuietMessageBox(self._log)
-        self._mb_entity_cache = EntityCache()
+        self._message_box = NotedMessageBox(self._log)
+        self._updates_queue.known = self._message_box.map
+        self._mb_entity_cache = RecentEntities(self._message_box.map)
 
     async def _connect(self) -> None:
         """Connect as Telethon does, once: the connection, what the session says, the first request, the update loop."""
@@ -140,6 +131,7 @@ class LeanClient(SlottedClient):
             self._connection(session.server_address, session.port, session.dc_id, loggers=self._log, proxy=self._proxy)
         )
         session.auth_key = sender.auth_key
+        await self._recall_counted()
         self._load_self()
         self._load_states()
         await self._begin()

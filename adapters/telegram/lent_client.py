@@ -46,16 +46,6 @@ class LentClient:
         self._session = value
 
     @property
-    def flood_sleep_threshold(self) -> int:
-        """0: no request sleeps through a flood wait, because the account would not know of it."""
-        return 0
-
-    @flood_sleep_threshold.setter
-    def flood_sleep_threshold(self, value: int | None) -> None:
-        if value and self.number:
-            raise self._refuse("flood_sleep_threshold", "let the FloodWaitError leave the job, which then waits for it")
-
-    @property
     def auto_reconnect(self) -> bool:
         """Off: the engine makes a new client instead."""
         return False

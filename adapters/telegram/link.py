@@ -19,6 +19,7 @@ import anyio
 from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
+from telethon.tl.types.updates import State
 
 from adapters.sockets import reset_on_close
 from adapters.telegram.cancellation import begin_request, translate_cancellation
@@ -34,10 +35,12 @@ from adapters.telegram.classify import (
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
+from adapters.telegram.holds import CLOCK
 from adapters.telegram.proxy import Proxy
 from adapters.telegram.sender import retrieve
 from adapters.telegram.telethon_log import TELETHON_LOGGER
 from adapters.telegram.unreadable import UnreadableAnswer
+from adapters.telegram.update_proof import UpdateProof
 from states.events import (
     AccountLimited,
     Connected,
@@ -81,13 +84,16 @@ class TelegramLink:
     """What brings the session up to date; the link ends it at its close."""
     _closed: bool = field(default=False, init=False)
     _held: dict[str, float] = field(init=False)
+    """When the hold of each kind of request ends, by ``CLOCK``."""
     _pinged_at: float | None = field(default=None, init=False)
     """When the last ping was sent, by ``time.monotonic``."""
+    _proof: UpdateProof | None = field(default=None, init=False)
+    """Compares the numbers of updates; from the first proof of the opened link on."""
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
     @_held.default
     def _make_held(self) -> dict[str, float]:
-        return {hold.request: hold.until for hold in self.holds}
+        return {hold.request: _on_clock(hold.until) for hold in self.holds}
 
     @property
     def client(self) -> Any:
@@ -96,7 +102,7 @@ class TelegramLink:
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds)."""
-        self._held[request] = until
+        self._held[request] = _on_clock(until)
         if isinstance(self._client, LinkClient):
             self._client.hold(request, until)
 
@@ -129,6 +135,8 @@ class TelegramLink:
         session.observer = connector.session_events.put
         session.admit()
         client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
+        client.usernames = session.usernames = connector.usernames
+        client.wait_up_to = connector.get_wait_up_to
         client.note_unreadable = connector.unreadable.note
         client.request_done = connector.requests.observer
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
@@ -157,6 +165,7 @@ class TelegramLink:
         asked = proof and not self._is_proof_held()
         if asked:
             self._keep_from_disconnect()
+            self._prove_updates()
 
         def conclude(answer: Callable[[], object]) -> None:
             try:
@@ -260,6 +269,9 @@ class TelegramLink:
         self._watcher = None
         self.connector.inbox.drop_client(client)
         self.connector.session_events.link = None
+        if self._proof is not None:
+            self._proof.close()
+            self._proof = None
         self._drop_unanswered()
         with anyio.CancelScope(shield=True):
             for limit in (timeout, ABORT_TIMEOUT):
@@ -302,12 +314,29 @@ class TelegramLink:
     def _read_answer(self, answer: Callable[[], object], *, is_proof: bool) -> list[Event]:
         """Return the limit that an answer means, if it means one; raise what is no sign of life."""
         try:
-            answer()
+            found = answer()
         except Exception as exc:
             if not is_proof:
                 raise
             return self._limits_of(exc)
+        if self._proof is not None and isinstance(found, State):
+            self._proof.take(found)
         return []
+
+    def _prove_updates(self) -> None:
+        """Have the answer to the proof that is sent now compared with what the client has."""
+        if self._proof is None and isinstance(self._client, LinkClient):
+            connector = self.connector
+            self._proof = UpdateProof(
+                self._client, self.number, connector.name, connector.proofs, self._report, self._send, self._is_held
+            )
+        if self._proof is not None:
+            self._proof.begin()
+
+    def fetch_updates(self, patience: float) -> None:
+        """Ask for updates that are missing; within ``patience`` seconds an event says whether they are there."""
+        if self._proof is not None:
+            self._proof.fetch(patience)
 
     def _limits_of(self, exc: Exception) -> list[Event]:
         """Return the limit that a failed proof means; raise ``exc`` if it proves nothing."""
@@ -319,7 +348,10 @@ class TelegramLink:
         return [limit]
 
     def _is_proof_held(self) -> bool:
-        return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > time.time()
+        return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > CLOCK.now()
+
+    def _is_held(self, kind: str) -> bool:
+        return bool(self._held) and max(self._held.get(each, 0.0) for each in ("any", kind)) > CLOCK.now()
 
     def _keep_from_disconnect(self) -> None:
         """Send a ping beside a proof if the next one could come after the datacenter has given the link up.
@@ -362,3 +394,8 @@ class TelegramLink:
         """The transport of the link's socket, if there is one."""
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
         return None if writer is None else writer.transport
+
+
+def _on_clock(until: float) -> float:
+    """Return a time of day by ``CLOCK``, so that a hold lasts as long as it should, however the clock is set."""
+    return CLOCK.now() + (until - time.time())

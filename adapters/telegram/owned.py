@@ -6,6 +6,7 @@ Telethon's own reconnection is switched off: two parties that reconnect one clie
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 from attrs import define, field
@@ -86,6 +87,10 @@ class OwnedConnector:
 
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Do nothing: the session is the owner's."""
+
+    def memory_use(self) -> dict[str, Any]:
+        """Return nothing: what the client has in memory is its owner's."""
+        return {}
 
     async def settle(self) -> None:
         """Do nothing: the session is the owner's."""

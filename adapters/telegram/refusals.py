@@ -12,6 +12,7 @@ from telethon.errors.rpcerrorlist import rpc_errors_dict
 from telethon.tl import TLRequest
 
 from states.events import AccountBanned, AccountLimited, AuthRejected, Failure, SessionDuplicated, Unexpected
+from states.limits import ACCOUNT, STRANGERS, WRITES
 
 LOGIN_DEAD: Final = (
     "ACTIVE_USER_REQUIRED",
@@ -24,6 +25,13 @@ LOGIN_DEAD: Final = (
 )
 BANNED: Final = ("PHONE_NUMBER_BANNED", "USER_DEACTIVATED", "USER_DEACTIVATED_BAN")
 LIMITED: Final = ("FROZEN_METHOD_INVALID", "FROZEN_PARTICIPANT_MISSING", "PEER_FLOOD", "USER_RESTRICTED")
+LIMIT_OF: Final = {
+    "FROZEN_METHOD_INVALID": WRITES,
+    "FROZEN_PARTICIPANT_MISSING": WRITES,
+    "PEER_FLOOD": STRANGERS,
+    "USER_RESTRICTED": STRANGERS,  # reported for spam: it may create no groups
+}
+"""What each of them keeps the account from."""
 OF_REQUEST: Final = (
     # 403: what the account may not do there, or with them
     "BROADCAST_FORBIDDEN", "CHANNEL_PUBLIC_GROUP_NA", "CHAT_ADMIN_INVITE_REQUIRED", "CHAT_FORBIDDEN",
@@ -40,6 +48,20 @@ OF_REQUEST: Final = (
     "UPDATE_APP_TO_LOGIN", "USERPIC_PRIVACY_REQUIRED",
 )  # fmt: skip
 
+OF_CHAT: Final = {
+    "CHANNEL_PRIVATE": "the account cannot see this chat: it left, was removed or banned, or the chat is private",
+    "CHANNEL_BANNED": "Telegram has closed this chat",
+    "CHAT_FORBIDDEN": "the account may not take part in this chat",
+    "CHAT_RESTRICTED": "this chat is restricted, and nothing can be sent there",
+    "CHAT_WRITE_FORBIDDEN": "the account may not write in this chat",
+    "INPUT_USER_DEACTIVATED": "the account of this person was deleted",
+    "USER_BANNED_IN_CHANNEL": "the account is banned from writing in this chat",
+    "USER_IS_BLOCKED": "this person has blocked the account",
+    "USER_PRIVACY_RESTRICTED": "this person's privacy settings do not allow it",
+    "YOU_BLOCKED_USER": "the account has blocked this person",
+}
+"""Refusals that concern one chat, and what they say of it: asked again, it would say the same."""
+
 MEANING: Final[dict[str, type[Failure]]] = {
     **dict.fromkeys(LOGIN_DEAD, AuthRejected),
     **dict.fromkeys(BANNED, AccountBanned),
@@ -51,6 +73,8 @@ MEANING: Final[dict[str, type[Failure]]] = {
 and only a connect that it keeps from being proven counts it as a failure."""
 
 _BY_CLASS: Final = {rpc_errors_dict[name]: event for name, event in MEANING.items() if name in rpc_errors_dict}
+_OF_CHAT_BY_CLASS: Final = {rpc_errors_dict[name]: said for name, said in OF_CHAT.items() if name in rpc_errors_dict}
+_LIMIT_BY_CLASS: Final = {rpc_errors_dict[name]: limit for name, limit in LIMIT_OF.items() if name in rpc_errors_dict}
 _OF_OTHER_LOGINS: Final = ("SESSION_PASSWORD_NEEDED", "PHONE_NUMBER_BANNED")
 _OTHER_LOGIN_ERRORS: Final = tuple(rpc_errors_dict[name] for name in _OF_OTHER_LOGINS)
 
@@ -70,3 +94,13 @@ def meaning_of(exc: BaseException) -> type[Failure] | None:
     if (event := _BY_CLASS.get(type(exc))) is not None:
         return event
     return AuthRejected if isinstance(exc, errors.UnauthorizedError) else None
+
+
+def limit_of(exc: BaseException) -> str:
+    """Return what a refusal that is ``AccountLimited`` keeps the account from, by the names in ``states.limits``."""
+    return _LIMIT_BY_CLASS.get(type(exc), ACCOUNT)
+
+
+def sentence_of(exc: BaseException) -> str | None:
+    """Return what a refusal of one chat says of it; None for any other error."""
+    return _OF_CHAT_BY_CLASS.get(type(exc))

@@ -11,6 +11,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from telethon.crypto import AuthKey
@@ -22,6 +23,7 @@ from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
 from telethon.tl.core.tlmessage import TLMessage
 from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
 
+from adapters.telegram.boxes import affected_update
 from adapters.telegram.classify import kind_of
 from adapters.telegram.inbound import InboundAccount
 from adapters.telegram.lean import Idle, RecentNumbers
@@ -34,6 +36,8 @@ from adapters.tl_reader import BoundedReader, HostileData
 
 KEY_TRIES = 3
 """How often a connection to another datacenter is tried: one key exchange in 256 has to be repeated."""
+EPOCH = datetime.fromtimestamp(0, UTC)
+"""The date of updates that have none, as Telethon has it."""
 UPDATES = types.UpdatesTooLong.SUBCLASS_OF_ID
 HANDLERS: Final = {
     kind.CONSTRUCTOR_ID: method
@@ -260,7 +264,7 @@ class LinkSender(LeanSender):
             if outermost:
                 self._processing = False
                 self._state.add(time.perf_counter() - began)
-        if outermost and (pause := self._state.pause()):
+        if outermost and (pause := self._state.pause()) is not None:
             await asyncio.sleep(pause)
 
     def _handler_of(self, constructor: int) -> Callable[[TLMessage], Awaitable[None]]:
@@ -302,9 +306,16 @@ class LinkSender(LeanSender):
                 )
             return
         del self._pending_state[result.req_msg_id]
-        self._store_own_updates(answer)
+        self._count_own(state.request, answer)
         if not state.future.done():
             state.future.set_result(answer)
+
+    def _count_own(self, request: Any, answer: Any) -> None:
+        """Have Telethon count what the request itself has changed: that takes numbers of a box, too."""
+        affected = affected_update(request, answer)
+        if affected is not None:
+            answer = types.UpdateShort(affected, EPOCH)
+        self._store_own_updates(answer)
 
     def _note_late_error(self, error: Exception) -> None:
         client = self._client() if self.gated else None
@@ -315,7 +326,7 @@ class LinkSender(LeanSender):
         if getattr(message.obj, "SUBCLASS_OF_ID", 0) != UPDATES:
             self._note_unreadable(TypeError())
         elif self._updates_queue is not None:
-            self._updates_queue.put_nowait(message.obj)
+            self._updates_queue.take(message.obj)
 
 
 def retrieve(pong: "asyncio.Future[Any]") -> None:

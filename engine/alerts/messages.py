@@ -103,6 +103,9 @@ def _what(about: About, *, closed: bool) -> str:
         case "limited":
             verb = ("were" if several else "was") if closed else ("are" if several else "is")
             return f"{who} {verb} limited by Telegram"
+        case "stalled":
+            verb = "did" if closed else "do" if several else "does"
+            return f"{who} {verb} not get all updates"
         case "job_failed":
             return f"jobs failed: {_safe(about.cause)}"
         case "storage":

@@ -13,7 +13,8 @@ from engine.console.status import cause_text
 from engine.fleet.supervisor import Supervisor
 from engine.wakeup import Wakeup
 from states import Action, Snapshot, State, begin
-from states.snapshot import ADVICE
+from states.limits import CAUSES
+from states.snapshot import ADVICE, Cause
 
 LOOK_AGAIN = 1.0
 """Seconds after which a waiting ``ready`` looks again, whatever it has heard."""
@@ -118,6 +119,8 @@ class Account:
             return f"<Account {self.name!r}: {UNKNOWN}>"
         # A healthy account remembers its last loss, which is over; a limit of its is not.
         cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
+        if cause is None and snapshot.state is State.HEALTHY and snapshot.restricted is not None:
+            cause = Cause(event=CAUSES.get(snapshot.restricted.limit, snapshot.restricted.limit))
         why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
         return f"<Account {self.name!r}: {snapshot.state.value}{one_line(' '.join(why.split())):.80}>"
 

@@ -19,6 +19,7 @@ from attrs import Factory, define, evolve, field
 from adapters.archive.marker import check_mark
 from adapters.sqlite import JournalWriter
 from adapters.system import EngineLock, ServiceManager, WatchedClock, forks
+from adapters.telegram.usernames import Usernames
 from engine import paths
 from engine.app.account import Account
 from engine.app.fleet_parts import FleetParts
@@ -31,6 +32,7 @@ from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
 from engine.app.reload import Reloader
+from engine.app.remote import RemoteAccounts, RemoteParts
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
@@ -53,6 +55,7 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
+from states.effects import ReleaseRequests
 from states.jobs import Job
 
 log = structlog.get_logger("holdfast.engine")
@@ -82,6 +85,7 @@ class Engine:
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
     incidents: IncidentParts = field(init=False, repr=False)
+    remote: RemoteParts = field(init=False, repr=False)
     control: ControlHandlers | None = field(default=None, init=False, repr=False)
     """What carries out the commands of people; None before the accounts are there."""
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
@@ -296,14 +300,19 @@ class Engine:
         self._follower = follower_of(journal)
         watch = await self.incidents.begin(journal, self._count_jobs)
         parts.push_async_callback(watch.close)
-        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended)
+        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        made = FleetParts(self.config, self.fleet, dict(connectors), journal, self.clock)
+        usernames = Usernames(self.config.usernames.per_day, journal.usernames)
+        made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock)
         restoration = Restoration(journal, made.connectors)
         known = await restoration.restore()
+        usernames.begin(await journal.usernames.load())  # after accounts got their new names
         parts.push_async_callback(restoration.remember)
+        accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
+        self.remote = RemoteParts(lambda: self.config, accounts, journal.remote, self._handlers)
+        await self.remote.begin()
         watch.begin(list(self._accounts), [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
         return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
@@ -341,7 +350,8 @@ class Engine:
         commands = self.control = ControlHandlers(
             self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
         )
-        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
+
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, self.remote.door)
         page = EnginePageSource(self)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         self.fleet.listeners.append(self._observe)
@@ -352,6 +362,7 @@ class Engine:
             *self.incidents.watchers(),
             *outward.watchers(),
             ("the socket for commands", control.run),
+            ("the updates for other programs", self.remote.feeds.run),
             ("the reload", reloader.run),
             retention(self._live, (parts.journal, self.jobs.store, parts.journal.incidents), known.values()),
         ]
@@ -387,8 +398,16 @@ class Engine:
             if (known := self._accounts.get(account)) is not None:  # one that is being removed has none
                 known.changed()
             self.jobs.account_changed(account)
+            for effect in step.effects:
+                if isinstance(effect, ReleaseRequests):
+                    self.jobs.limit_ended(account, effect.request)
             if self._follower is not None:
                 self._follower.wake()
+
+    def _moves_work(self, account: str) -> bool:
+        """Return whether others may do what an account cannot do now: not while Telegram limits it as a whole."""
+        runner = self.fleet.runners.get(account)
+        return runner is None or runner.snapshot.limited is None
 
     def _client_of(self, account: str) -> Any:
         """Return the client of an account that work may use now, or None. Asked at each decision of each account."""

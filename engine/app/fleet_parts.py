@@ -6,9 +6,13 @@ from functools import partial
 from attrs import define, field
 
 from adapters.sqlite import JournalWriter
+from adapters.sqlite.ledger import LedgerStore
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
-from engine.app.telegram import disconnect_delay
+from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.holds import waits_of
+from adapters.telegram.usernames import Usernames
+from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
 from engine.console.messages import narrate
 from engine.fleet.clock_watch import watch_clocks
@@ -35,12 +39,16 @@ class FleetParts:
     connectors: dict[str, TelegramConnector]
     """Those of all accounts, by name."""
     journal: JournalWriter
+    usernames: Usernames
+    """What all accounts know of usernames."""
     clock: WatchedClock
     limiter: ConnectLimiter = field(init=False)
     detector: OutageDetector = field(init=False)
     probe: NetworkProbe = field(init=False)
     credentials: CredentialsWatch = field(init=False)
     refused: RefusedConfig = field(init=False)
+    ledger: LedgerStore = field(init=False)
+    """What the accounts have handled, without a gap."""
     _stagger: AutoStagger | float = field(init=False)
     _probe_timers: SharedTimers = field(factory=SharedTimers, init=False)
     _measure: Callable[[TelegramConnector], None] | None = field(default=None, init=False)
@@ -55,6 +63,8 @@ class FleetParts:
         )
         self.credentials = CredentialsWatch(fleet)
         self.refused = RefusedConfig(fleet)
+        self.ledger = self.journal.make_ledger()
+        fleet.waits_of = waits_of
         fleet.life_failed = self.journal.end_life
         fleet.listeners += [self.detector.observe, self.probe.observe]
         fleet.removed += [self.detector.forget, self.probe.forget, self.credentials.forget]
@@ -64,8 +74,11 @@ class FleetParts:
     def add(self, account: str, restored: Snapshot | None) -> None:
         """Add an account, which has a connector; ``restored`` is where it was left."""
         connector = self.connectors[account]
+        connector.usernames = self.usernames.of(account)
         if self._measure is not None:
             self._measure(connector)
+        if connector.inbox.ledger is None:
+            connector.inbox.use_ledger(AccountLedger(self.ledger, account))
         runner = Runner(
             account=account,
             connector=connector,
@@ -98,6 +111,10 @@ class FleetParts:
             self.probe.use_refused(config.states.backoff.transport_flood)
             for connector in self.connectors.values():
                 connector.disconnect_delay = disconnect_delay(config.states)
+        for account in config.accounts:
+            if (known := self.connectors.get(account.name)) is not None:
+                known.wait_up_to = wait_up_to(config, account)
+        self.usernames.per_day = config.usernames.per_day
         if before.fleet != config.fleet:
             self._use_stagger(_stagger_of(config))
             self.limiter.change(config.fleet.connects_at_once, self._stagger)
@@ -133,6 +150,7 @@ class FleetParts:
         )
         return [
             ("the network probe", self.probe.run),
+            ("the ledger", self.ledger.run),
             ("the watch over session files", self.credentials.run),
             ("the watch over the shared settings", self.refused.run),
             ("the watch over the clocks", watched_clocks),

@@ -1,6 +1,6 @@
 """Which functions hear the updates of which accounts: those of the program, then those of the config's modules."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -22,6 +22,8 @@ class Handlers:
     config: Config
     jobs: JobService
     """Knows the modules, and the background tasks of the program."""
+    first: Callable[[str], list[tuple[Any, Any]]] = field(default=lambda account: [], init=False)
+    """Returns handlers of the engine itself for an account, which are called before all others."""
     _own: list[tuple[str, Any, Any]] = field(factory=list, init=False)
 
     def add(self, pattern: str, handler: Any, event: Any) -> None:
@@ -45,4 +47,10 @@ class Handlers:
             log.warning("accounts_unmatched", function=function, pattern=pattern, hint=nearest(pattern, names))
         for name, connector in connectors.items():
             own = [(handler, event) for (_, handler, event), whom in zip(self._own, meant, strict=True) if name in whom]
-            connector.use_handlers([*own, *self.jobs.handlers_of(name)])
+            connector.use_handlers([*self.first(name), *own, *self.jobs.handlers_of(name)])
+
+    def renew(self, name: str, connector: TelegramConnector) -> None:
+        """Let the connector of one account have what is for it now."""
+        names = [account.name for account in self.config.accounts]
+        own = [(handler, event) for pattern, handler, event in self._own if name in addressed(names, (pattern,))]
+        connector.use_handlers([*self.first(name), *own, *self.jobs.handlers_of(name)])

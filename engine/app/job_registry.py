@@ -5,10 +5,13 @@ from typing import Any, Self
 
 from attrs import frozen
 
+from adapters.own_places import OwnPlaces
 from adapters.sqlite.jobs import NewJob
-from adapters.telegram.builtin_jobs import BUILT_IN
+from adapters.telegram.builtin_jobs import BUILT_IN, ENDLESS
+from adapters.telegram.media_jobs import media_kinds
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
+from engine.paths import DATABASE, WEB_TOKEN
 from engine.work.kinds import BadJob, JobKind, JobKinds, unstorable
 from engine.work.modules import BadModule, ModuleContents, load_modules
 
@@ -31,11 +34,13 @@ class JobRegistry:
         """Import the modules of a config. Raises ``BadModule``, also if the config has rules for an unknown kind."""
         named = [(each.module, each.accounts) for each in config.work.modules]
         modules = load_modules(named, config.path.absolute().parent)
-        built_in = {name for name, *_ in BUILT_IN}
+        own_kinds = (*BUILT_IN, *media_kinds(own_places(config)))
+        endless = [JobKind(*each, endless=True) for each in ENDLESS]
+        built_in = {name for name, *_ in (*own_kinds, *ENDLESS)}
         for kind in modules.kinds:
             if kind.name in built_in:
                 raise BadModule(f"{config.path.name}: work.modules: the kind {kind.name!r} is built in; rename yours")
-        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *modules.kinds])
+        kinds = JobKinds.of([*(JobKind(*each) for each in own_kinds), *endless, *modules.kinds])
         for name in config.work.kinds:
             if kinds.get(name) is None:
                 hint = nearest(name, kinds.by_name)
@@ -84,6 +89,15 @@ class JobRegistry:
                 raise BadJob(f"{word!r} is not data; write name=value, such as to=@news")
             data[name] = named.value_of(name, text)
         return data
+
+
+def own_places(config: Config) -> OwnPlaces:
+    """Return where the engine's own files are: the config, logins, tokens, and the data directory."""
+    web = config.web
+    tokens = (web.token_file, web.reader_token_file) if web is not None else ()
+    own = [config.storage.directory / each for each in (DATABASE, WEB_TOKEN)]
+    files = [config.path.absolute(), *(account.session for account in config.accounts), *filter(None, tokens), *own]
+    return OwnPlaces.of(files, [config.storage.directory])
 
 
 def _check_types(kind: object, data: object, account: object, priority: object, due: object) -> None:

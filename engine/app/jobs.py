@@ -8,6 +8,7 @@ import anyio
 from attrs import define, field
 
 from adapters.sqlite.jobs import JobStore, NewJob
+from adapters.telegram.holds import contexts_of
 from adapters.telegram.job_errors import classify_job_error
 from engine.app.job_registry import JobRegistry
 from engine.config import Config
@@ -85,10 +86,12 @@ class JobService:
         client_of: ClientOf,
         clock: Clock,
         ended: Callable[[Job, str], None] = lambda job, account: None,
+        moves_work: Callable[[str], bool] = lambda account: True,
     ) -> None:
         """Make the dispatcher and the background tasks; needs a running loop. ``clock`` is the engine's time of day.
 
-        ``ended`` is called with each job that has ended, and the account with which it ran.
+        ``ended`` is called with each job that has ended, and the account with which it ran; ``moves_work`` says whether
+        others may do the work of an account that cannot.
         """
         names = [account.name for account in self.config.accounts]
         self._store = store
@@ -99,8 +102,10 @@ class JobService:
             store=store,
             client_of=client_of,
             classify_error=classify_job_error,
+            contexts_of=contexts_of,
             clock=clock,
             ended=ended,
+            moves_work=moves_work,
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name, functions in self._background_of(names).items():
@@ -158,6 +163,11 @@ class JobService:
         """Tell the dispatcher that jobs were added, retried or cancelled."""
         if self.dispatcher is not None:
             self.dispatcher.jobs_changed()
+
+    def limit_ended(self, account: str, limit: str) -> None:
+        """Tell the dispatcher that a limit of some requests of an account is over."""
+        if self.dispatcher is not None:
+            self.dispatcher.limit_ended(account, limit)
 
     def clock_jumped(self, event: ClockJumped) -> None:
         """Tell the dispatcher that the clock jumped."""

@@ -192,6 +192,7 @@ class OutwardParts:
             journal_lag=journal.pulse.behind,
             journal_trouble=journal.pulse.trouble is not None,
             storage_failures=journal.pulse.failures,
+            usernames=dict(self.parts.usernames.counts),
             signs_overdue=0 if self._signs is None else self._signs.count()[1],
             live=not problems(findings),
             ready=not problems(findings) and not ready.problems,

@@ -313,7 +313,9 @@ class Reloader:
         renamed = {each.former: each.name for each in found.renamed if each.former is not None}
         try:
             self.parts.use(config)
+            self.parts.usernames.rename(renamed)
             await self.engine.incidents.use(config, renamed)
+            await self.engine.remote.use(renamed)
             self.engine.jobs.use(config, plan.registry)
             all_anew = bool(found.code) or found.concerns("work.modules")
             self.handlers.attach(self.parts.connectors if all_anew else connectors)

@@ -206,6 +206,7 @@ def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> TimedAction:
                 code=step.code,
                 text=step.text,
                 seconds=step.seconds,
+                channel=step.channel,
             )
             return TimedAction(step.at, fault)
 

@@ -84,6 +84,7 @@ def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter 
         datacenter=datacenter,
         failover=ProxyFailover(tuple(map(_proxy, account.proxy))),
         disconnect_delay=disconnect_delay(config.states),
+        wait_up_to=wait_up_to(config, account),
         backups=config.storage.directory / paths.BACKUPS,
         name=account.name,
     )
@@ -108,6 +109,11 @@ def datacenter_outside(config: Config) -> Datacenter | None:
     datacenter = Datacenter(given.id, given.host, given.port, given.public_key)
     datacenter.trust()
     return datacenter
+
+
+def wait_up_to(config: Config, account: AccountConfig) -> float:
+    """Return the seconds that a request of an account waits in place for a flood wait."""
+    return (account.requests or config.requests).wait_up_to
 
 
 def disconnect_delay(policy: Policy) -> int:

@@ -25,7 +25,9 @@ COMMANDS = {
     "log": "engine.cli.log:app",
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",
+    "export": "engine.cli.export:export",
     "incidents": "engine.cli.incidents:app",
+    "prove": "engine.cli.prove:prove",
     "alerts": "engine.cli.alerts:app",
     "web": "engine.cli.web:app",
 }

@@ -64,7 +64,7 @@ def add_jobs(
         Parameter(
             name="[CONFIG] KIND [NAME=VALUE...]",
             negative="",
-            help="The config file (config.yaml); what kind of work: send, collect, join, or your own; and its data.",
+            help="The config file (config.yaml); what kind of work, such as send, download, or your own; and its data.",
         ),
     ],
     account: AccountOption = None,

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,8 @@ from attrs import define, evolve, frozen
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite.ledger_reader import LedgerReader
+from adapters.sqlite.remote_reader import CursorLine, cursor_lines
 from engine import paths
 from engine.cli.common import (
     EXIT_BAD_INPUT,
@@ -25,14 +27,18 @@ from engine.cli.common import (
     write_output,
 )
 from engine.cli.declared import Parameter
-from engine.cli.stored_status import account_statuses, read_info
+from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info
 from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
+from engine.console.hole_lines import CHANNELS, OpenHoles, count_lately
+from engine.console.hole_lines import as_data as hole_data
+from engine.console.hole_lines import page as hole_lines
 from engine.console.incident_lines import as_data as incident_data
 from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
+from engine.console.memory_lines import page as memory_lines
 from engine.console.names import matching
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
@@ -44,8 +50,12 @@ if TYPE_CHECKING:  # for pages alone; --json need not wait for it
     from rich.console import RenderableType
     from rich.text import Text
 
+    from engine.console.ledger_lines import LedgerSummary
+
 WATCH_INTERVAL = 1.0
 """Seconds between two looks of ``--watch``."""
+HOLES_INTERVAL = 60.0
+"""Seconds between two times at which ``--watch`` reads what was missed."""
 MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
@@ -76,6 +86,15 @@ class _Look:
     accounts: dict[str, AccountStatus]
     jobs: JobSummary
     incidents: Sequence[Incident]
+    memory: dict[str, Any] | None = None
+    """What each account has in memory, if that was asked for; empty if the engine does not say."""
+    ledger: "dict[str, LedgerSummary] | None" = None
+    """How complete what each account has handled is, if that was asked for."""
+    programs: Sequence[CursorLine] = ()
+    """Other programs that have updates of these accounts."""
+    holes: Sequence[OpenHoles] = ()
+    """Of which chats something was missed lately."""
+    config: Path = Path()
 
     @property
     def page(self) -> "RenderableType":
@@ -91,7 +110,13 @@ class _Look:
 
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
-        return [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        lines += hole_lines(self.holes, self.config)
+        if self.ledger:
+            from engine.console.ledger_lines import page as ledger_lines  # noqa: PLC0415 - only with --verbose
+
+            lines += ledger_lines(self.ledger, now)
+        return [*lines, *memory_lines(self.memory)] if self.memory else lines
 
     def print(self) -> None:
         """Print the page on stdout."""
@@ -111,7 +136,20 @@ class _Look:
     def data(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         incidents = [incident_data(each) for each in self.incidents]
-        return {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
+        found = {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
+        found["programs"] = [
+            {"name": each.program, "account": each.account, "acknowledged_at": iso(each.at), "behind": each.behind}
+            for each in self.programs
+        ]
+        found["holes"] = hole_data(self.holes, self.config)
+        if self.memory is not None:
+            for account in found["accounts"]:
+                account["memory"] = self.memory.get(account["name"])
+        if self.ledger is not None:
+            for account in found["accounts"]:
+                summary = self.ledger.get(account["name"])
+                account["ledger"] = None if summary is None else summary.data
+        return found
 
     @property
     def code(self) -> int:
@@ -119,8 +157,68 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _look(outline: Outline, pattern: str | None, *, again: bool = False) -> _Look:
-    """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before."""
+def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSummary]":
+    """Return how complete what each of these accounts has handled is."""
+    from engine.console.ledger_lines import summary_of  # noqa: PLC0415 - as above
+    from states.completeness import assess  # noqa: PLC0415 - as above
+
+    try:
+        with LedgerReader.open(directory / paths.DATABASE) as reader:
+            return {
+                name: summary_of(assess(rows) for rows in reader.boxes(user).values())
+                for name, user in reader.users().items()
+                if name in names
+            }
+    except JournalMissing:
+        return {}
+
+
+def _read_holes(directory: Path, accounts: Collection[str]) -> list[OpenHoles]:
+    """Return of which chats these accounts have missed something lately, the most first."""
+    try:
+        with LedgerReader.open(directory / paths.DATABASE) as reader:
+            broken = reader.broken()
+            if not broken:
+                return []
+            names = {user: name for name, user in reader.users().items() if name in accounts}
+            boxes = {box for user, box in broken if box and user in names}
+            found = [_holes_of(reader, -CHANNELS - box, box, None, None) for box in boxes]
+            found += [
+                _holes_of(reader, user, 0, user, names[user]) for user, box in broken if not box and user in names
+            ]
+    except JournalMissing:
+        return []
+    return sorted((each for each in found if each.count), key=lambda each: (-each.count, each.chat))
+
+
+def _holes_of(reader: LedgerReader, chat: int, box: int, user: int | None, name: str | None) -> OpenHoles:
+    """Return what is missing of a channel, whoever was in it, or of an account's own box."""
+    from states.completeness import assess  # noqa: PLC0415 - only if something may be missing
+
+    rows = reader.rows(box, None if user is None else [user])
+    proven = assess(rows, reader.fills(chat) if user is None else ())
+    return OpenHoles(chat=chat, account=name, count=count_lately(proven, time.time()))
+
+
+def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
+    """Return what each account has in memory; nothing if no engine runs that says so."""
+    if not info.running or info.hangs:
+        return {}
+    from engine.control.client import CommandRefused, EngineSilent, ask_memory  # noqa: PLC0415 - only if one runs
+
+    try:
+        return ask_memory(directory, timeout=ANSWER_TIMEOUT)
+    except (EngineSilent, CommandRefused):
+        return {}
+
+
+def _look(
+    outline: Outline, pattern: str | None, before: _Look | None = None, *, again: bool = False, verbose: bool = False
+) -> _Look:
+    """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before.
+
+    The ledger, which may be long, is read once if there was a look ``before``.
+    """
     info = read_info(outline.directory)
     accounts = account_statuses(outline, info)
     if pattern is not None:
@@ -129,7 +227,14 @@ def _look(outline: Outline, pattern: str | None, *, again: bool = False) -> _Loo
     incidents = _read_incidents(outline.directory)
     if pattern is not None:
         incidents = [each for each in incidents if not each.accounts or not accounts.keys().isdisjoint(each.accounts)]
-    return _Look(info, accounts, _read_jobs(outline.directory), incidents)
+    memory = _read_memory(outline.directory, info) if verbose else None
+    if memory:
+        memory = {name: each for name, each in memory.items() if name in accounts}
+    ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
+    programs = [each for each in cursor_lines(outline.directory / paths.DATABASE) if each.account in accounts]
+    holes = _read_holes(outline.directory, accounts) if before is None else before.holes
+    jobs = _read_jobs(outline.directory)
+    return _Look(info, accounts, jobs, incidents, memory, ledger, programs, holes, outline.path)
 
 
 @define
@@ -138,9 +243,13 @@ class _Looks:
 
     outline: Outline
     pattern: str | None
+    verbose: bool = False
     _changed: tuple[int, int] | None = None
     """When the config file that was read was written, and its size."""
     _again: bool = False
+    _before: _Look | None = None
+    """A look of the last minute, of which what was missed is not read again."""
+    _read_at: float = 0.0
 
     def __call__(self) -> _Look:
         """Look once."""
@@ -151,7 +260,10 @@ class _Looks:
                 self.outline = evolve(self.outline, names=load_outline(self.outline.path).names)
             self._changed = changed
         self._again, again = True, self._again
-        return _look(self.outline, self.pattern, again=again)
+        if not 0 <= time.monotonic() - self._read_at < HOLES_INTERVAL:
+            self._before, self._read_at = None, time.monotonic()
+        self._before = _look(self.outline, self.pattern, self._before, again=again, verbose=self.verbose)
+        return self._before
 
 
 def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
@@ -198,6 +310,9 @@ def status(
         bool,
         Parameter(negative="", help="Go on until Ctrl+C: a screen, or a page (--json: a line) every second."),
     ] = False,
+    verbose: Annotated[
+        bool, Parameter(negative="", help="Say, too, what each account of a running engine has in memory.")
+    ] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -212,8 +327,8 @@ def status(
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         outline = load_outline(config)
         if watch:
-            raise SystemExit(_watch(_Looks(outline, account), outline.directory, as_json=as_json))
-        seen = _look(outline, account)
+            raise SystemExit(_watch(_Looks(outline, account, verbose), outline.directory, as_json=as_json))
+        seen = _look(outline, account, verbose=verbose)
         if picture is not None:
             from engine.console.svg import COLUMNS, svg  # noqa: PLC0415 - as above
 

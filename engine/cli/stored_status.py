@@ -11,6 +11,7 @@ from engine import paths
 from engine.config import Outline
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
+from states.waits import RequestWait
 
 ANSWER_TIMEOUT = 5.0
 """Seconds after which an engine that has not answered hangs; a busy one takes less than a tenth of it."""
@@ -25,16 +26,16 @@ def read_info(directory: Path) -> EngineInfo:
     holder = holder_of(directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
-    from engine.control.client import CommandRefused, EngineHangs, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
+    from engine.control.client import CommandRefused, EngineHangs, EngineSilent, look  # noqa: PLC0415 - only if one runs
 
-    hangs, unwritten = False, None
+    hangs, unwritten, waits = False, None, dict[str, tuple[RequestWait, ...]]()
     with suppress(EngineSilent, CommandRefused):
         try:
-            unwritten = ask_to_look(directory, timeout=ANSWER_TIMEOUT)
+            unwritten, waits = look(directory, timeout=ANSWER_TIMEOUT)
         except EngineHangs:
             hangs = holder_of(directory / paths.LOCK) is not None
     why = None if unwritten is None else unwritten.why
-    return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs, unwritten=why)
+    return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs, unwritten=why, waits=waits)
 
 
 def read_statuses(directory: Path, reader: JournalReader) -> dict[str, AccountStatus]:
@@ -60,6 +61,8 @@ def account_statuses(outline: Outline, info: EngineInfo | None = None) -> dict[s
             stored = read_statuses(outline.directory, reader)
     except JournalMissing:
         stored = {}  # no engine has run yet
+    if info is not None and info.waits:
+        stored = {name: evolve(at, waits=info.waits.get(name, ())) for name, at in stored.items()}
     if info is not None and info.hangs:
         stored = {name: evolve(at, present=False) for name, at in stored.items()}
     names = dict.fromkeys(outline.names)

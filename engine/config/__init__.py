@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.config.sections import (
         AccountConfig,
         DatacenterConfig,
+        RequestsSection,
         SandboxConfig,
         Storage,
         Telegram,
@@ -50,6 +51,7 @@ __all__ = [
     "MetricsSection",
     "Outline",
     "ProxyConfig",
+    "RequestsSection",
     "SandboxConfig",
     "SandboxJob",
     "SandboxSection",

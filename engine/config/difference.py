@@ -31,7 +31,7 @@ DEFAULTS: Final = "with its defaults"
 
 LIVE: Final = frozenset({
     "accounts", "states", "fleet", "work", "telegram.api_id", "telegram.api_hash", "storage.keep",
-    "incidents", "alerts", "web", "health", "heartbeat", "metrics", "logging",
+    "incidents", "requests", "usernames", "remote", "alerts", "web", "health", "heartbeat", "metrics", "logging",
 })  # fmt: skip
 """What an engine applies while it runs: sections, and single keys of the others."""
 EVERY_ACCOUNT: Final = ("telegram.api_id", "telegram.api_hash")
@@ -215,6 +215,8 @@ def _account(then: AccountConfig, now: AccountConfig, *, all_reconnect: bool, in
     if ways != ways_now:
         settings.append(_setting("proxy", _ways(ways), _ways(ways_now)))
     reconnects = renamed or bool(settings) or all_reconnect
+    if then.requests != now.requests:  # the next request asks for it
+        settings.append(_setting("requests", _shown(then.requests, "requests"), _shown(now.requests, "requests")))
     for key in ("phone", "bot_token"):  # only a login reads them
         if getattr(then, key) != getattr(now, key):
             settings.append(Setting(key=key, before=HIDDEN, after=HIDDEN))

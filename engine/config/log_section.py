@@ -24,6 +24,7 @@ LOGGERS: Final = (
     "holdfast.journal",
     "holdfast.loop",
     "holdfast.monitor",
+    "holdfast.remote",
     "holdfast.sandbox",
     "holdfast.session",
     "holdfast.telethon",

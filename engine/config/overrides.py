@@ -19,7 +19,7 @@ from states.schedules import Policy
 
 SECTIONS: Final = {"states": Policy, "fleet": Fleet}
 """The sections whose keys can have other values."""
-OTHERS: Final = ("telegram", "accounts", "storage", "logging", "work", "sandbox")
+OTHERS: Final = ("telegram", "accounts", "storage", "requests", "usernames", "logging", "work", "sandbox")
 MAX_TEXT: Final = 1000
 """Characters of a setting."""
 _FORM: Final = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*[=]\s*(\S.*?)\s*", re.DOTALL)

@@ -28,6 +28,7 @@ def find_conflicts(document: dict[str, Any], to_session: Callable[[Any], Path], 
 
         yield from check_sandbox(document, names)
     yield from _find_unmatched_modules(document.get("work"), list(names))
+    yield from _find_unmatched_programs(document.get("remote"), list(names))
 
 
 def select_mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -102,12 +103,23 @@ def _identify_session(session: object, to_session: Callable[[Any], Path]) -> Ite
 def _find_unmatched_modules(work: object, names: list[str]) -> Iterator[Problem]:
     modules = work.get("modules") if isinstance(work, dict) else None
     for index, module in select_mappings(modules):
-        given = module.get("accounts")
-        for pattern in given if isinstance(given, list) else [given]:
-            if isinstance(pattern, str) and pattern and not addressed(names, [pattern]):
-                wanted = repr(pattern) if may_show(pattern) else "what is written here"
-                text = f"no account is named like {wanted}; {nearest(pattern, names)}"
-                yield Problem(("work", "modules", index, "accounts"), text)
+        for text in _unmatched(module.get("accounts"), names):
+            yield Problem(("work", "modules", index, "accounts"), text)
+
+
+def _find_unmatched_programs(remote: object, names: list[str]) -> Iterator[Problem]:
+    programs = remote.get("programs") if isinstance(remote, dict) else None
+    for name, program in programs.items() if isinstance(programs, dict) else ():
+        for text in _unmatched(program.get("accounts") if isinstance(program, dict) else None, names):
+            yield Problem(("remote", "programs", name, "accounts"), text)
+
+
+def _unmatched(given: object, names: list[str]) -> Iterator[str]:
+    """Yield a sentence for each pattern that means no account."""
+    for pattern in given if isinstance(given, list) else [given]:
+        if isinstance(pattern, str) and pattern and not addressed(names, [pattern]):
+            wanted = repr(pattern) if may_show(pattern) else "what is written here"
+            yield f"no account is named like {wanted}; {nearest(pattern, names)}"
 
 
 def _show_name(account: dict[str, Any]) -> str:

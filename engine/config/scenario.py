@@ -79,6 +79,11 @@ def texts_of(do: Do) -> tuple[str, ...]:
     return FAULT_RULES[do].texts if isinstance(do, FaultKind) else ()
 
 
+def requests_of(do: Do) -> tuple[str, ...]:
+    """Return the requests that a step can hit; empty for a step that can hit any or none."""
+    return FAULT_RULES[do].requests if isinstance(do, FaultKind) else ()
+
+
 EXAMPLES: Final[Mapping[str, str]] = {"code": "420", "text": "FLOOD_WAIT_30", "seconds": "2s"}
 
 
@@ -192,6 +197,8 @@ class ScenarioStep:
     """The text of the error, such as ``FLOOD_WAIT_30``, or of the ``message``."""
     seconds: float | None = None
     """How slow an answer is, or how far a clock is ahead (behind, with a minus)."""
+    channel: str | None = field(default=None, validator=_words)
+    """The username of the group whose updates it happens to. Left out, all updates."""
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from adapters.sandbox.faults.kinds import MAX_DELAY_SECONDS, FaultKind
@@ -15,6 +16,7 @@ from engine.config.scenario import (
     allowed_keys,
     codes_of,
     needs_end,
+    requests_of,
     required_keys,
     texts_of,
     to_do,
@@ -22,7 +24,7 @@ from engine.config.scenario import (
 from engine.config.values import to_offset
 from engine.console.format import nearest
 
-STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds")
+STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds", "channel")
 MISSING: Final[Mapping[tuple[Do, str], str]] = {
     (StepCommand.MESSAGE, "account"): "a message goes to one account; add account: with its name"
 }
@@ -100,6 +102,13 @@ def _check_keys(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
         "text" in allowed and do is not StepCommand.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text)
     ):
         yield ("text",), "must be the text of an error, like FLOOD_WAIT_30: 1 to 128 letters, digits and _"
+    request, requests = step.get("request"), requests_of(do)
+    if (
+        requests
+        and isinstance(request, str)
+        and not any(fnmatchcase(name.lower(), request.lower()) for name in requests)
+    ):
+        yield ("request",), f"must be {' or '.join(requests)} for {do}"
     if do is FaultKind.SLOW and _is_bad_delay(step.get("seconds")):
         yield ("seconds",), "must be more than 0 s and at most 1h, because it is a delay"
     if do is FaultKind.CLOCK_OFFSET and _parse_seconds(step.get("seconds")) == 0:

@@ -15,6 +15,9 @@ from engine.config.values import MAX_NAME, is_name
 if TYPE_CHECKING:  # few accounts have one, and few commands need it
     from engine.config.proxies import ProxyConfig
 
+MAX_WAIT_IN_PLACE: Final = 86_400.0
+MAX_LOOKUPS_PER_DAY: Final = 10_000
+"""Seconds of the longest flood wait that a request can wait for in place, as in Telethon."""
 _BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
 
 
@@ -118,6 +121,34 @@ class Storage:
     jobs stay until they are retried or cancelled. Left out, everything is kept."""
 
 
+def _wait_in_place(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 <= value <= MAX_WAIT_IN_PLACE:
+        raise ValueError(f"{attribute.name} must be from 0 s (no waiting in place) to a day")
+
+
+@frozen(kw_only=True)
+class RequestsSection:
+    """What becomes of a request that Telegram asks to wait."""
+
+    wait_up_to: float = field(default=60.0, validator=_wait_in_place)
+    """The longest flood wait that a request waits for in place, and is sent again after; a longer one raises
+    ``FloodWaitError`` at once. ``0`` waits for none. A day is the most."""
+
+
+def _per_day(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not 1 <= value <= MAX_LOOKUPS_PER_DAY:
+        raise ValueError(f"{attribute.name} must be from 1 to {MAX_LOOKUPS_PER_DAY}")
+
+
+@frozen(kw_only=True)
+class UsernamesSection:
+    """How many usernames an account may look up."""
+
+    per_day: int = field(default=200, validator=_per_day)
+    """The usernames that one account looks up in any 24 hours. Telegram allows about 200 and makes an account wait for
+    hours after more. Names that are known, and ids, need no look-up."""
+
+
 @frozen(kw_only=True)
 class AccountConfig:
     """One account: ``session`` is Telethon's file (absolute, ends in ``.session``), which need not exist yet.
@@ -143,3 +174,5 @@ class AccountConfig:
     proxy: "tuple[ProxyConfig | None, ...]" = ()
     """The way to Telegram, or a list of ways that are tried in order, in which ``direct`` means without a proxy. Left
     out, the account connects directly."""
+    requests: RequestsSection | None = None
+    """What is different with this account's requests. Left out, the section ``requests`` holds."""

@@ -10,13 +10,25 @@ import attrs
 from engine.config.alerts import AlertConfig, to_addresses, to_command, to_entries, to_kinds, to_quiet
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
 from engine.config.reader import Reader
+from engine.config.remote import RemoteProgram, RemoteSection
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
-from engine.config.sections import AccountConfig, DatacenterConfig, SandboxConfig, Storage, Telegram
+from engine.config.sections import (
+    AccountConfig,
+    DatacenterConfig,
+    RequestsSection,
+    SandboxConfig,
+    Storage,
+    Telegram,
+    UsernamesSection,
+)
 from engine.config.types import Config, Fleet
 from engine.config.values import (
+    MAX_NAME,
     describe,
     describe_type,
+    is_name,
     one_of,
+    to_bool,
     to_duration,
     to_int,
     to_number,
@@ -49,6 +61,7 @@ from states.schedules import (
     Health,
     Patience,
     Policy,
+    Renewal,
     ServerGiven,
     ShuttingDown,
     Suspicion,
@@ -64,6 +77,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader = Reader()
     reader.add(str, to_text)
     reader.add(int, to_int)
+    reader.add(bool, to_bool)
     reader.add(float, to_duration)  # fields that are not durations are named below
     reader.add(Any, lambda value: value)
     reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
@@ -76,6 +90,8 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
     reader.add_section(IncidentPolicy)
+    reader.add_section(RequestsSection)
+    reader.add_section(UsernamesSection)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),
@@ -101,6 +117,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     for back_off in (Backoff, FileBackoff):
         reader.add_section(back_off, factor=to_number, jitter=to_number)
+    reader.add_section(Renewal, factor=to_number)
     reader.add_section(BackoffSchedules, _fill_schedules)
     reader.add_section(ScenarioStep, seconds=to_offset)
     reader.add_section(SandboxSection, scenario=partial(_to_scenario, reader))
@@ -115,6 +132,8 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         modules=partial(_to_modules, reader),
     )
     reader.add_section(LoggingSection, levels=partial(_to_levels, reader))
+    reader.add_section(RemoteProgram, accounts=_to_names, methods=_to_methods)
+    reader.add_section(RemoteSection, programs=partial(_to_programs, reader))
     return reader
 
 
@@ -151,6 +170,23 @@ def _to_kinds(reader: Reader, value: Any) -> dict[str, KindPolicy]:
     if not isinstance(value, dict | None):
         raise ValueError(f"must be a mapping (kind: its rules), not {describe_type(value)}")
     return reader.read(value or {}, dict[str, KindPolicy])
+
+
+def _to_methods(value: Any) -> tuple[str, ...]:
+    """Return names or patterns of methods: one, or a list."""
+    methods = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) for each in methods):
+        raise ValueError("must be a method's name, a pattern such as messages.get*, or a list of these")
+    return tuple(methods)
+
+
+def _to_programs(reader: Reader, value: Any) -> dict[str, RemoteProgram]:
+    if not isinstance(value, dict | None):
+        raise ValueError(f"must be a mapping (name of the program: what it may do), not {describe_type(value)}")
+    for name in value or {}:
+        if not isinstance(name, str) or not is_name(name):
+            raise ValueError(f"a program's name has 1 to {MAX_NAME} printable characters, with no space at either end")
+    return reader.read(value or {}, dict[str, RemoteProgram])
 
 
 def _to_levels(reader: Reader, value: Any) -> dict[str, LogLevel]:

@@ -8,8 +8,17 @@ from attrs import field, frozen
 
 from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
+from engine.config.remote import RemoteSection
 from engine.config.scenario import SandboxSection
-from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAccount, positive
+from engine.config.sections import (
+    AccountConfig,
+    RequestsSection,
+    Storage,
+    Telegram,
+    UnknownAccount,
+    UsernamesSection,
+    positive,
+)
 from engine.config.web import HealthSection, HeartbeatSection, MetricsSection, WebSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
@@ -51,12 +60,18 @@ class Config:
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
+    requests: RequestsSection = field(factory=RequestsSection)
+    """What becomes of a request that Telegram asks to wait."""
+    usernames: UsernamesSection = field(factory=UsernamesSection)
+    """How many usernames an account may look up."""
     incidents: IncidentPolicy = field(factory=IncidentPolicy)
     """When a trouble becomes an incident."""
     logging: LoggingSection = field(factory=LoggingSection)
     """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
+    remote: RemoteSection = field(factory=RemoteSection)
+    """Which other programs on this machine may send requests through the engine: see ``docs/remote.md``."""
     alerts: tuple[AlertConfig, ...] = ()
     """Who is told of incidents, and how: a list of entries, each with addresses or a command."""
     web: WebSection | None = None

@@ -171,6 +171,13 @@ def to_int(value: object, _: object = None) -> int:
     raise ValueError(f"must be a whole number, not {describe_type(value)}")
 
 
+def to_bool(value: object, _: object = None) -> bool:
+    """Return ``true`` or ``false``."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"must be true or false, not {describe(value)}")
+
+
 def to_number(value: object, _: object = None) -> float:
     """Return a number, which may also be the whole value of an environment variable."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -6,6 +6,7 @@ from typing import Final
 from attrs import frozen
 
 from states import Snapshot, State
+from states.waits import RequestWait
 
 UNKNOWN: Final = "unknown"
 """What stands in the place of a state while nobody knows it."""
@@ -24,6 +25,8 @@ class AccountStatus:
     """Where the account is or, if that is not known, where it was last; None if it has not run yet."""
     present: bool = True
     """Whether the engine that runs now has decided ``last``."""
+    waits: tuple[RequestWait, ...] = ()
+    """The requests that wait in place until a hold is over."""
 
     @property
     def paused(self) -> bool:

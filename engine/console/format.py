@@ -47,6 +47,13 @@ def whole_seconds(value: float) -> str:
     return seconds(0) if value < 0 else seconds(value)
 
 
+def megabytes(count: float) -> str:
+    """Return a number of bytes in MB, with a decimal; what is less than 100 kB has two digits that mean something."""
+    if count >= 1e5 or not count:
+        return f"{count / 1e6:,.1f}"
+    return f"{count / 1e6:.2g}" if count >= 100 else f"{count / 1e6:.6f}"  # no exponent
+
+
 def local(at: float) -> datetime | None:
     """Return a time (Unix seconds) in this machine's time zone; None for a number that no calendar has."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.console.format import date_and_time, iso, whole_seconds
+from engine.console.format import date_and_time, iso, megabytes, whole_seconds
 from engine.console.safe_text import one_line
 from states.job import Job, JobState, JobSummary, rate_of, remaining_of
 
@@ -20,6 +20,8 @@ JOB_STYLES: dict[JobState, tuple[str, str]] = {
 """Icon and colour of each state."""
 TARGETS = ("to", "chat", "channel", "group", "user", "target", "link")
 """The names of data that say what a job is about."""
+BYTE_KINDS = ("download", "upload")
+"""Kinds whose progress is in bytes."""
 MAX_CELL = 40
 """Width of a name or a target in ``jobs list``; JSON has all of it."""
 MAX_RUNNING_SHOWN = 6
@@ -76,6 +78,8 @@ def progress_text(job: Job) -> str:
     """Return a job's progress, as ``1,200 of 3,000 (40 %), 140/s, 13 s left``; empty if it reports none."""
     if job.done is None:
         return ""
+    if job.kind in BYTE_KINDS:
+        return _bytes_text(job, job.done)
     parts = [f"{job.done:,.0f}"]
     if job.total:
         parts = [f"{job.done:,.0f} of {job.total:,.0f} ({100 * job.done / job.total:.0f} %)"]
@@ -84,6 +88,24 @@ def progress_text(job: Job) -> str:
     if (remaining := remaining_of(job)) is not None:
         parts.append(f"{whole_seconds(remaining)} left")
     return ", ".join(parts)
+
+
+def _bytes_text(job: Job, done: float) -> str:
+    """Return the progress of a transfer, as ``12.4 of 80.0 MB (16 %), 3.1 MB/s, 22 s left``."""
+    parts = [f"{megabytes(done)} MB"]
+    if job.total:
+        parts = [f"{megabytes(done)} of {megabytes(job.total)} MB ({100 * done / job.total:.0f} %)"]
+    if (rate := rate_of(job)) is not None:
+        parts.append(f"{megabytes(rate)} MB/s")
+    if (remaining := remaining_of(job)) is not None:
+        parts.append(f"{whole_seconds(remaining)} left")
+    return ", ".join(parts)
+
+
+def _live_text(stored: float, behind: Any) -> str:
+    """Return the progress of a job that follows what happens, as ``live, 1,234 stored, 12 s behind``."""
+    text = f"live, {stored:,.0f} stored"
+    return f"{text}, {behind:.0f} s behind" if isinstance(behind, int | float) and behind >= 1 else text
 
 
 def line(job: Job, now: float) -> "Text":

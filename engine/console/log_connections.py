@@ -9,6 +9,7 @@ from typing import Final
 from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
 from states.exhaustion import EXHAUSTED
+from states.limits import ACCOUNT, MEANINGS, advice_for
 from states.snapshot import ADVICE, Action
 
 LOGGER: Final = "holdfast.connection"
@@ -16,6 +17,7 @@ LOGGER: Final = "holdfast.connection"
 ICONS: Final = {
     "NetworkLost": "🔌",
     "ServerFault": "🔌",
+    "UpdatesStalled": "🔌",
     "TransportFlood": "🔌",
     "ProtocolBroken": "🔌",
     "TimedOut": "⏱️",
@@ -34,6 +36,7 @@ ICONS: Final = {
 WORDS: Final = {
     "NetworkLost": "Network error",
     "ServerFault": "Telegram server error",
+    "UpdatesStalled": "Updates missing",
     "TransportFlood": "Too many connections",
     "ProtocolBroken": "Protocol error",
     "TimedOut": "Timeout",
@@ -71,6 +74,14 @@ def _file_waits(of: Fields) -> str:
     said = of["alerted"] or of["detail"].startswith(EXHAUSTED)  # by the alert's own line, or by the detail
     remedy = "" if said else f"; {REMEDIES[of['failure']]}"
     return f"Session file of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
+
+
+def _stalled(of: Fields) -> str:
+    if of["fresh_client"]:
+        after = "a fresh client takes over"
+    else:
+        after = "they did not come when they were asked for" if of["asked"] else "they are asked for"
+    return f"{of['account']} lacks updates that Telegram counts: {of['detail']}; {after}"
 
 
 def _via(of: Fields) -> str:
@@ -120,6 +131,14 @@ def _recovered(of: Fields) -> str:
 def _alert(of: Fields, text: str) -> str:
     advice = f". What to do: {ADVICE[Action(of['action'])]}" if of["action"] else ""
     return f"{of['account']} is {text}{advice}"
+
+
+def _limit_alert(of: Fields) -> str:
+    limit = of.get("limit") or ACCOUNT
+    advice = advice_for(limit, of.get("deletion"), of.get("appeal") or "")
+    if advice is None:
+        return _alert(of, MEANINGS[ACCOUNT])
+    return f"{of['account']} is {MEANINGS[limit]}. What to do: {advice}"
 
 
 def _database_alert(of: Fields) -> str:
@@ -334,6 +353,27 @@ CONNECTIONS: Final = (
         _GAP,
     ),
     _event(
+        "updates_missing",
+        "warning",
+        "⚠️",
+        _stalled,
+        "Telegram counts updates that the connection has not brought, by its numbers",
+        {
+            **_ACCOUNT,
+            "detail": "what is missing",
+            "asked": "whether they were asked for, and did not come",
+            "fresh_client": "whether a fresh client takes over because of it",
+        },
+    ),
+    _event(
+        "updates_complete",
+        "info",
+        "🔍",
+        "{account} has all updates that Telegram counts again",
+        "the updates that `updates_missing` named are there",
+        _ACCOUNT,
+    ),
+    _event(
         "stable", "debug", "✅", "{account} is stable", "a connection has held for `healthy.stable_after`", _ACCOUNT
     ),
     _event(
@@ -364,8 +404,21 @@ CONNECTIONS: Final = (
         "alert_limited",
         "warning",
         "⚠️",
-        lambda of: _alert(of, "limited by Telegram; it stays connected and its work is held"),
+        _limit_alert,
         "Telegram limits the account",
+        {
+            **_ALERT,
+            "limit": "what it may not do: `account` (unknown: all work is held), `strangers`, or `writes` (frozen)",
+            "deletion": "when a frozen account will be deleted, in Unix seconds, or null",
+            "appeal": "where to appeal against that; empty if it is not known",
+        },
+    ),
+    _event(
+        "alert_stalled",
+        "error",
+        "❌",
+        lambda of: _alert(of, "without updates that Telegram counts, also with a fresh client; it stays connected"),
+        "a fresh client does not get the missing updates either",
         _ALERT,
     ),
     _event(

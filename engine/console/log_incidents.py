@@ -9,7 +9,7 @@ from engine.console.log_event import Fields, LogEvent
 _incidents = partial(LogEvent, "holdfast.incidents")
 _FIELDS: Final = {
     "incident": "its number, for `incidents ack`",
-    "kind": "`needs_person`, `outage`, `flapping`, `storage`, `limited`, `job_failed` or `channel`",
+    "kind": "`needs_person`, `outage`, `flapping`, `storage`, `limited`, `stalled`, `job_failed` or `channel`",
     "cause": "what it is about, within its kind",
     "account": "the account that it concerns; null if it is none, or several",
     "accounts": "how many accounts it concerns",

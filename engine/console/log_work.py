@@ -3,7 +3,8 @@
 from functools import partial
 from typing import Final
 
-from engine.console.format import ahead, seconds
+from engine.console.format import ahead, megabytes, seconds
+from engine.console.job_lines import BYTE_KINDS
 from engine.console.log_event import Fields, LogEvent
 
 _ACCOUNT: Final = {"account": "the account's name"}
@@ -31,7 +32,10 @@ def _held(of: Fields) -> str:
 
 
 def _done(of: Fields) -> str:
-    amount = f", {of['done']:g} of {of['total']:g}" if of["done"] and of["total"] else ""
+    amount = ""
+    if of["done"] and of["total"]:
+        in_bytes = of["kind"] in BYTE_KINDS
+        amount = f", {megabytes(of['total'])} MB" if in_bytes else f", {of['done']:.15g} of {of['total']:.15g}"
     return f"{_job(of)} is done after {seconds(of['took'])}{amount}"
 
 

@@ -2,7 +2,8 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
-``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_sandbox`` and ``log_work``.
+``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_remote``, ``log_sandbox``
+and ``log_work``.
 """
 
 import logging
@@ -20,15 +21,17 @@ from engine.console.log_event import Fields, LogEvent
 from engine.console.log_health import HEALTH
 from engine.console.log_incidents import INCIDENTS
 from engine.console.log_journal import JOURNAL
+from engine.console.log_remote import REMOTE
 from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
 from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
-from states.effects import Alert, HoldRequests
-from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
+from states.effects import Alert, AlertLimited, HoldRequests
+from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure, UpdatesStalled
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event
+    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *REMOTE, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 
@@ -120,6 +123,17 @@ def _file_waits(account: str, record: Record) -> Told:
     return logging.WARNING, "session_file_waits", fields
 
 
+def _stalled(account: str, record: Record) -> Told:
+    """Return which updates are missing, and what is done about it."""
+    fields = {
+        "account": account,
+        "detail": record.detail,
+        "asked": record.payload.get("asked", False),
+        "fresh_client": record.target is not record.source,
+    }
+    return logging.WARNING, "updates_missing", fields
+
+
 def _entered(account: str, record: Record, snapshot: Snapshot) -> Told | None:
     """Return what entering a state means, if there is something to say."""
     name: str
@@ -175,6 +189,8 @@ def _alert(account: str, record: Record, effect: Alert) -> Told:
     action = effect.action.value if effect.action else None
     fields = {"account": account, "trigger": record.event, "failures": record.failures, "action": action}
     fields["detail"] = record.detail
+    if isinstance(effect, AlertLimited):
+        fields |= {name: record.payload.get(name) for name in ("limit", "deletion", "appeal")}
     return logging.WARNING if effect.kind == "limited" else logging.ERROR, f"alert_{effect.kind}", fields
 
 
@@ -188,6 +204,9 @@ def events_of(account: str, step: Step) -> list[Told]:
     again = record.target is State.TIMEOUT and record.source is State.TIMEOUT and "Probe" in record.effects
     if event in _OF_FILES and record.target in LINKED:
         told.append(_file_waits(account, record))
+    elif event is UpdatesStalled:
+        if record.effects:
+            told.append(_stalled(account, record))
     elif issubclass(event, Failure):
         told.append(_failed(account, record))
     if event is DatabaseRecovered:
@@ -200,6 +219,8 @@ def events_of(account: str, step: Step) -> list[Told]:
     later = record.payload.get("missing") or record.payload.get("late")
     if record.event == "CaughtUp" and (step.snapshot.offline is not None or later):
         told.append(_gap(account, step))
+    if record.event == "UpdatesConfirmed" and record.source in LINKED:
+        told.append((logging.INFO, "updates_complete", {"account": account}))
     if record.event == "Stable":
         told.append((logging.DEBUG, "stable", {"account": account}))
     if record.event == "Closed" and "Finish" in record.effects:

@@ -35,6 +35,7 @@ _OF_KINDS: Final[Mapping[str, tuple[_Step, ...]]] = {
     IncidentKind.FLAPPING.value: (_LOOK, ("log stats", (), ("--since", "24h"))),
     IncidentKind.STORAGE.value: (_DOCTOR,),
     IncidentKind.LIMITED.value: (_RETRY,),
+    IncidentKind.STALLED.value: (("log", (), ("--account", ACCOUNT, "--event", "UpdatesStalled", "-n", "10")), _RETRY),
     IncidentKind.JOB_FAILED.value: (("jobs list", (), ("--state", "failed", "--kind", CAUSE)),),
     IncidentKind.CHANNEL.value: (("alerts test", (), ()),),
 }
@@ -72,5 +73,5 @@ def _joined(options: Sequence[str]) -> list[str]:
 
 def is_for_the_first(commands: Sequence[str], accounts: Sequence[str], kind: str) -> bool:
     """Return whether the commands have to be given for each account, and name the first one alone."""
-    single = (IncidentKind.NEEDS_PERSON.value, IncidentKind.LIMITED.value)
+    single = (IncidentKind.NEEDS_PERSON.value, IncidentKind.LIMITED.value, IncidentKind.STALLED.value)
     return bool(commands) and len(accounts) > 1 and kind in single

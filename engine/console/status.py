@@ -1,18 +1,20 @@
 """The state of every account as a table, as text and as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Statuses, status_of
 from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line
 from states import Snapshot, State
+from states.limits import ACCOUNT, CAUSES
 from states.names import name_key
-from states.snapshot import ADVICE
+from states.snapshot import MISSING_UPDATES, Cause, advice_of
+from states.waits import RequestWait
 
 if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
     from rich.console import RenderableType
@@ -80,6 +82,8 @@ class EngineInfo:
     """Whether it does not answer: then nothing is known of its accounts."""
     unwritten: str | None = None
     """Why its database cannot be written: what was read from there is older than what the engine knows."""
+    waits: Mapping[str, tuple[RequestWait, ...]] = field(factory=dict)
+    """The requests that wait in place until a hold is over, by account."""
 
 
 Severity = tuple[bool, int, bool]
@@ -102,6 +106,10 @@ def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
 def cause_text(snapshot: Snapshot) -> str | None:
     """Return why the account is in its state; None if there is no particular cause."""
     cause = snapshot.cause or snapshot.limited
+    if cause is None and (known := snapshot.restricted) is not None:
+        cause = Cause(event=CAUSES.get(known.limit, known.limit), detail=known.detail)
+    if cause is None and snapshot.stall is not None:
+        cause = Cause(event=MISSING_UPDATES, detail=snapshot.stall.detail)
     if cause is None:
         return None
     return f"{cause.event}: {cause.detail}" if cause.detail else cause.event
@@ -147,9 +155,12 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
         "deadline": iso(last.deadline) if known else None,
         "cause": cause_text(last),
         "action": action.value if action else None,
+        "limit": _limit_data(last),
         "paused": at.paused,
         "database": _trouble_data(last) if known else None,
+        "missing_updates": _stall_data(last) if known else None,
         "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
+        "waiting": [{"request": each.request, "until": iso(each.until), "requests": each.count} for each in at.waits],
     }
 
 
@@ -158,6 +169,13 @@ def _last_data(at: AccountStatus) -> dict[str, Any] | None:
         return None
     since = iso(at.last.since)
     return {"state": at.last.state.value, "since": since, "until": since if until == at.last.since else iso(until)}
+
+
+def _limit_data(at: Snapshot) -> dict[str, Any] | None:
+    """Return what Telegram does not let the account do."""
+    if (known := at.restricted) is None:
+        return {"of": ACCOUNT, "deletion": None, "appeal": None} if at.limited else None
+    return {"of": known.limit, "deletion": iso(known.deletion), "appeal": known.appeal or None}
 
 
 def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
@@ -177,17 +195,25 @@ def exit_code(info: EngineInfo, accounts: Iterable[AccountStatus | Snapshot]) ->
     return ExitCode.HEALTHY if healthy else ExitCode.TROUBLED
 
 
+def _stall_data(at: Snapshot) -> dict[str, Any] | None:
+    if (stall := at.stall) is None:
+        return None
+    return {"detail": stall.detail, "since": iso(stall.since), "fresh_clients": stall.clients, "told": stall.told}
+
+
 def situation(snapshot: Snapshot, now: float) -> str:
     """Return what the account does now, in a few words."""
     if snapshot.paused:
         return "paused; resume it to go on"
     if snapshot.action:
-        return ADVICE[snapshot.action]
+        return advice_of(snapshot)
     if snapshot.waiting_for_turn:
         return "waiting for a turn"
     if snapshot.state is State.HEALTHY and snapshot.database:
         lasts = whole_seconds(now - snapshot.database.since)
         return f"session file not written for {lasts}: {snapshot.database.detail}"
+    if snapshot.state is State.HEALTHY and snapshot.stall:
+        return f"updates missing for {whole_seconds(now - snapshot.stall.since)}: {snapshot.stall.detail}"
     held = [hold for hold in snapshot.holds if hold.until > now]
     if snapshot.state is State.HEALTHY and held:
         return ", ".join(f"{hold.request} held until {moment(hold.until, now)}" for hold in held)
@@ -211,7 +237,12 @@ def last_known(at: AccountStatus, now: float) -> str:
         said = f"stopped at {moment(until, now)}"
     else:
         said = f"was {last.state} {'until' if until > last.since else 'at'} {moment(until, now)}"
-    return f"{said}; {ADVICE[last.action]}" if last.action else said
+    return f"{said}; {advice_of(last)}" if last.action else said
+
+
+def waiting(at: AccountStatus) -> str:
+    """Return which requests wait in place; empty if none does."""
+    return ", ".join(f"{each.count} {each.request} waiting in place" for each in at.waits)
 
 
 def remark(account: AccountStatus | Snapshot, now: float) -> str:
@@ -219,7 +250,7 @@ def remark(account: AccountStatus | Snapshot, now: float) -> str:
     at = status_of(account)
     if not at.known or at.last is None:
         return last_known(at, now)
-    return "; ".join(part for part in (situation(at.last, now), cause_text(at.last)) if part)
+    return "; ".join(part for part in (situation(at.last, now), waiting(at), cause_text(at.last)) if part)
 
 
 def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":

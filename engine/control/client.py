@@ -17,6 +17,7 @@ from engine.control.protocol import (
     encode_request,
     short_address,
 )
+from states.waits import RequestWait
 
 if TYPE_CHECKING:  # what asks the engine to look needs the outline alone
     from engine.config import Config
@@ -48,12 +49,40 @@ def ask_to_look(directory: Path, *, timeout: float) -> Unwritten | None:
 
     Returns what the engine could not store: what is read from the database then is older.
     """
+    return look(directory, timeout=timeout)[0]
+
+
+def look(directory: Path, *, timeout: float) -> tuple[Unwritten | None, dict[str, tuple[RequestWait, ...]]]:
+    """Do what ``ask_to_look`` does; return besides which requests wait in place, by account."""
     answer = ask(directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout)
     _outcomes(answer)
+    given = answer.get("waits")
+    waits = {name: _waits(found) for name, found in given.items()} if isinstance(given, dict) else {}
     match answer.get("unwritten"):
         case {"rows": int(rows), "why": str(why)}:
-            return Unwritten(rows, why)
-    return None
+            return Unwritten(rows, why), waits
+    return None, waits
+
+
+def _waits(found: Any) -> tuple[RequestWait, ...]:
+    """Return what an engine says of one account; what another version says otherwise is left out."""
+    made = []
+    for each in found if isinstance(found, list) else ():
+        match each:
+            case [str(request), int() | float() as until, int(count)]:
+                made.append(RequestWait(request, float(until), count))
+    return tuple(made)
+
+
+def ask_memory(directory: Path, *, timeout: float) -> dict[str, Any]:
+    """Return what each account of the engine on this data has in memory, by its name. Raises as ``send_command``.
+
+    An engine of an earlier version refuses.
+    """
+    answer = ask(directory / paths.SOCKET, Request(Verb.MEMORY), timeout=timeout)
+    _outcomes(answer)
+    found = answer.get("memory")
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
 
 
 def send_command(config: "Config", verb: Verb, account: str = "") -> list[CommandOutcome]:

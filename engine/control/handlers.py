@@ -17,6 +17,7 @@ from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
 from states.snapshot import ADVICE, Action
+from states.waits import RequestWait
 
 DECISION_TIMEOUT: Final = 10.0
 """Seconds that an account has to decide; it takes milliseconds, unless the journal is far behind."""
@@ -93,10 +94,18 @@ class ControlHandlers:
         """Describe this engine: process, start, number of accounts."""
         return {"pid": os.getpid(), "since": self.since, "accounts": len(self.fleet.runners)}
 
+    def memory(self) -> dict[str, Any]:
+        """Return what each account has in memory, by its name."""
+        return {name: dict(runner.connector.memory_use()) for name, runner in self.fleet.runners.items()}
+
     @property
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""
         return self.storage_trouble()
+
+    def waits(self) -> dict[str, tuple[RequestWait, ...]]:
+        """Return the requests that wait in place until a hold is over, by account."""
+        return {name: found for name, at in self.fleet.statuses.items() if (found := at.waits)}
 
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""

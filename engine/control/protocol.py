@@ -3,6 +3,8 @@
 ``{"do": "pause", "account": "News *"}`` is answered by ``{"ok": true, "accounts": [{"account", "done", "said"}]}``,
 ``{"do": "reload", "config": "/etc/holdfast.yaml", "dry_run": true}`` by ``{"ok": true, "applied", "difference",
 "lines"}``.
+``{"do": "request", "program": "reporter", "account": "Account 1", "layer": 200}`` is answered by ``{"ok": true,
+"account", "datacenter", "in_flight"}``; after that both sides send the frames of ``engine/remote/frames.py``.
 A request that the engine refuses is answered by ``{"ok": false, "kind", "error"}``.
 """
 
@@ -28,6 +30,8 @@ class Verb(StrEnum):
     """The commands; ``pause``, ``hold``, ``resume`` and ``retry`` need an account."""
 
     INFO = "info"
+    MEMORY = "memory"
+    """Say what each account has in memory."""
     JOBS = "jobs"
     """Read the jobs again: some were added, retried or cancelled."""
     PAUSE = "pause"
@@ -37,9 +41,11 @@ class Verb(StrEnum):
     RETRY = "retry"
     RELOAD = "reload"
     """Read the config again, and apply it unless it is a dry run."""
+    REQUEST = "request"
+    """Let another program send requests with an account, by frames on this connection."""
 
 
-WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS)
+WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS, Verb.MEMORY)
 
 
 class RefusalReason(StrEnum):
@@ -57,13 +63,18 @@ class RefusalReason(StrEnum):
 
 @frozen
 class Request:
-    """One command. ``account`` is a name or a pattern of names; ``config`` and ``dry_run`` are those of a reload."""
+    """One command. ``account`` is a name or a pattern of names; ``config`` and ``dry_run`` are those of a reload.
+
+    ``program`` and ``layer`` are what a program calls itself, and the version of Telegram's protocol that it speaks.
+    """
 
     do: Verb
     account: str = ""
     config: str = ""
     """The absolute path of the config that the command was given."""
     dry_run: bool = False
+    program: str = ""
+    layer: int = 0
 
 
 @frozen
@@ -98,6 +109,8 @@ def parse_request(line: bytes) -> Request:
     verb = Verb(values["do"])
     if verb is Verb.RELOAD:
         return _parse_reload(values)
+    if verb is Verb.REQUEST:
+        return _parse_program(values)
     alone = verb in WITHOUT_ACCOUNT
     if values.keys() - {"do"} != (set() if alone else {"account"}):
         raise BadRequest(f"'{verb}' takes {'nothing else' if alone else 'an account, and nothing else'}")
@@ -116,11 +129,22 @@ def _parse_reload(values: dict[str, Any]) -> Request:
     return Request(Verb.RELOAD, config=str(config), dry_run=bool(dry_run))
 
 
+def _parse_program(values: dict[str, Any]) -> Request:
+    """Return the request of a program to be let in. Raises ``BadRequest``."""
+    program, account, layer = values.get("program"), values.get("account"), values.get("layer")
+    texts = all(isinstance(each, str) and 0 < len(each) <= MAX_PATTERN for each in (program, account))
+    if values.keys() != {"do", "program", "account", "layer"} or not texts or type(layer) is not int:
+        raise BadRequest(f"'request' takes 'program' and 'account', names of at most {MAX_PATTERN} characters, 'layer'")
+    return Request(Verb.REQUEST, account=str(account), program=str(program), layer=layer)
+
+
 def encode_request(request: Request) -> bytes:
     """Return a request as a line."""
     values: dict[str, Any] = {"do": request.do}
     if request.do is Verb.RELOAD:
         values |= {"config": request.config, "dry_run": request.dry_run}
+    elif request.do is Verb.REQUEST:
+        values |= {"program": request.program, "account": request.account, "layer": request.layer}
     elif request.do not in WITHOUT_ACCOUNT:
         values["account"] = request.account
     return encode_line(values)

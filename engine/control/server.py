@@ -3,8 +3,9 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -12,7 +13,7 @@ import anyio
 import structlog
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus, UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
-from attrs import asdict, define, field
+from attrs import asdict, astuple, define, field
 
 from engine.console.format import nearest
 from engine.console.names import matching
@@ -22,6 +23,7 @@ from engine.control.protocol import (
     BadRequest,
     CommandOutcome,
     RefusalReason,
+    Request,
     Unwritten,
     Verb,
     encode_line,
@@ -30,6 +32,7 @@ from engine.control.protocol import (
     short_address,
 )
 from engine.fleet.watchers import describe, pause_after
+from states.waits import RequestWait
 
 MAX_CLIENTS: Final = 16
 READ_TIMEOUT: Final = 10.0
@@ -63,9 +66,15 @@ class Commands(Protocol):
     def info(self) -> dict[str, Any]:
         """Describe this engine."""
 
+    def memory(self) -> dict[str, Any]:
+        """Return what each account has in memory, by its name."""
+
     @property
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""
+
+    def waits(self) -> Mapping[str, Sequence[RequestWait]]:
+        """Return the requests that wait in place until a hold is over, by account."""
 
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""
@@ -89,6 +98,19 @@ class Commands(Protocol):
         """Apply the config as it is now, or only say what that would do; return the answer."""
 
 
+class ProgramDoor(Protocol):
+    """Serves programs that want to send requests through the engine."""
+
+    async def take(
+        self,
+        request: Request,
+        stream: SocketStream,
+        source: BufferedByteReceiveStream,
+        answer: Callable[[dict[str, Any]], Awaitable[bool]],
+    ) -> None:
+        """Answer a program's first line, and serve the program if it is let in, until it is gone."""
+
+
 @define(eq=False)
 class ControlServer:
     """Answers requests at the socket ``path``, which only its owner may use and which is removed at the end.
@@ -99,6 +121,8 @@ class ControlServer:
 
     path: Path
     commands: Commands
+    door: ProgramDoor | None = None
+    """Serves other programs; None serves none."""
     _clients: int = field(default=0, init=False)
     _spares: list[int] = field(factory=list, init=False)
     """Descriptors that are given up for a command when the process has no other left: ``pause`` makes room."""
@@ -222,6 +246,13 @@ class ControlServer:
                 return
             except (TimeoutError, OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
+            if (program := _program_of(line)) is not None and self.door is not None:
+                self._clients -= 1  # a program stays; what it may cost is bounded by the door
+                try:
+                    await self.door.take(program, stream, lines, partial(_send, stream))
+                finally:
+                    self._clients += 1
+                return
             answer = await self.answer(line)
             sent = await _send(stream, answer)
             if _holds(line) and answer["ok"]:
@@ -240,6 +271,10 @@ class ControlServer:
             request = parse_request(line)
         except BadRequest as exc:
             return refuse(RefusalReason.BAD_REQUEST, str(exc))
+        if request.do is Verb.REQUEST:
+            return refuse(RefusalReason.REFUSED, "this engine serves no other programs")
+        if request.do is Verb.MEMORY:
+            return {"ok": True, "memory": self.commands.memory()}
         if request.do in WITHOUT_ACCOUNT:  # the command reads or writes the database itself, before or after this
             await self.commands.look()
         if request.do is Verb.INFO:
@@ -247,7 +282,9 @@ class ControlServer:
         if request.do is Verb.JOBS:
             self.commands.jobs_changed()
             unwritten = self.commands.unwritten
-            return {"ok": True, **({"unwritten": asdict(unwritten)} if unwritten is not None else {})}
+            waits = {name: [astuple(each) for each in found] for name, found in self.commands.waits().items()}
+            more = {"unwritten": asdict(unwritten)} if unwritten is not None else {}
+            return {"ok": True, **more, **({"waits": waits} if waits else {})}
         if request.do is Verb.RELOAD:
             return await self.commands.reload(request.config, dry_run=request.dry_run)
         accounts = matching(self.commands.names, request.account)
@@ -286,6 +323,14 @@ def _holds(line: bytes) -> bool:
         return parse_request(line).do is Verb.HOLD
     except BadRequest:
         return False
+
+
+def _program_of(line: bytes) -> Request | None:
+    """Return the request of a program to be let in; None for any other line."""
+    with suppress(BadRequest):
+        request = parse_request(line)
+        return request if request.do is Verb.REQUEST else None
+    return None
 
 
 async def _until_closed(stream: SocketStream) -> None:

@@ -17,7 +17,8 @@ from engine.console.shell import engine_command
 from engine.console.status import cause_text
 from engine.doctor.findings import Finding
 from states import Snapshot, State
-from states.snapshot import ADVICE, Action
+from states.limits import ACCOUNT, MEANINGS
+from states.snapshot import ADVICE, Action, advice_of
 
 LOOK_TIMEOUT: Final = 15.0
 """Seconds that reading the journal and the logins may take."""
@@ -72,6 +73,9 @@ def _judge(config: Config, name: str, at: Snapshot, credentials: str) -> list[Fi
         return [Finding(name, False, f"waits for the operator: {why}", _remedy(config, name, at))]
     if at.paused:
         return [Finding(name, None, "is paused", engine_command("resume", config.path, name))]
+    if at.limited is None and at.restricted is not None:
+        said = MEANINGS.get(at.restricted.limit, MEANINGS[ACCOUNT])
+        return [Finding(name, None, f"is {said}{why and f': {why}'}", advice_of(at))]
     if at.limited is not None:
         return [Finding(name, None, f"is limited by Telegram: {why}", ADVICE[Action.APPEAL])]
     return []

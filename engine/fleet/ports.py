@@ -42,6 +42,9 @@ class Link(Protocol):
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind before ``until`` (Unix seconds)."""
 
+    def fetch_updates(self, patience: float) -> None:
+        """Ask for updates that are missing; within ``patience`` seconds an event says whether they are there."""
+
     async def close(self, *, timeout: float) -> None:
         """Close the link within about ``timeout`` seconds; never raises."""
 
@@ -76,6 +79,9 @@ class Connector(Protocol):
 
         With None, pass no more: the owner of those tasks ends.
         """
+
+    def memory_use(self) -> Mapping[str, Any]:
+        """Return what the account has in memory: counts, and ``bytes``, which are estimated. Cheap."""
 
     async def settle(self) -> None:
         """Store which updates were delivered, and release the session; no link may be open."""

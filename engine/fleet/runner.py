@@ -24,6 +24,7 @@ from states.effects import (
     AskTurn,
     Close,
     Effect,
+    FetchUpdates,
     Finish,
     HoldDatabase,
     HoldRequests,
@@ -31,6 +32,7 @@ from states.effects import (
     Open,
     Probe,
     Release,
+    ReleaseRequests,
     ReleaseWork,
     Timer,
 )
@@ -184,6 +186,12 @@ class Runner:
             case HoldRequests():
                 if self.link is not None:
                     self.link.hold(effect.request, effect.until)
+            case FetchUpdates():
+                if self.link is not None:
+                    self.link.fetch_updates(effect.patience)
+            case ReleaseRequests():
+                if self.link is not None:
+                    self.link.hold(effect.request, 0.0)
             case Alert() | HoldDatabase():
                 pass  # the observer has reported them
             case _:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import anyio
 import structlog
@@ -15,6 +16,7 @@ from engine.fleet.watchers import describe, is_bug
 from engine.wakeup import Flag
 from states import Event, Policy, Snapshot, State, Step
 from states.events import StopRequested
+from states.waits import RequestWait
 
 RESTART_DELAY = 10.0
 """Seconds between a life that a bug in the engine ended and the next one."""
@@ -59,6 +61,8 @@ class Supervisor:
     """Called with the name of an account that the fleet has no more."""
     life_failed: Callable[[str, int], Awaitable[None]] | None = field(default=None, init=False)
     """Called with an account and the number of its life when an error of the engine has ended that life."""
+    waits_of: Callable[[Any], tuple[RequestWait, ...]] = field(default=lambda client: (), init=False)
+    """Returns which requests of a client wait in place."""
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
     _lives: dict[str, "_AccountLives"] = field(factory=dict, init=False)
     _fleet: TaskGroup | None = field(default=None, init=False)
@@ -84,7 +88,8 @@ class Supervisor:
         at = runner.snapshot
         if not at.life:
             return AccountStatus(runner.restored, present=False)
-        return AccountStatus(at, present=at.state is State.SHUTTING_DOWN or not runner.ended.is_set())
+        present = at.state is State.SHUTTING_DOWN or not runner.ended.is_set()
+        return AccountStatus(at, present, self.waits_of(runner.link.client) if runner.link is not None else ())
 
     def notify(self, accounts: Iterable[str], event: Event) -> None:
         """Send accounts an event without waiting. A full mailbox does not get it: such events are only hints."""

@@ -42,7 +42,11 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
             name: _to_json(name, getattr(at, name))
             for name in ("state", "attempt", "failures", "streak", "silences", "stable", "exhausted", "deadline")
         }
-        | {"cause": _to_json("cause", at.cause and at.cause.event), "limited": _to_json("limited", at.limited)},
+        | {
+            "cause": _to_json("cause", at.cause and at.cause.event),
+            "limited": _to_json("limited", at.limited),
+            "restricted": at.restricted and at.restricted.limit,
+        },
         "schedule": explanation.arithmetic and {"text": explanation.arithmetic.text, **explanation.arithmetic.parts},
         "doubt": explanation.doubt,
         "before": [journal_lines.as_data(entry) for entry in explanation.before],
@@ -110,6 +114,8 @@ def _to_json(name: str, value: Any) -> Any:
         return f"{value[:8]}…" if value else ""
     if name == "limited":
         return None if value is None else value.event
+    if name == "stall":
+        return None if value is None else value.detail
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, str) else value

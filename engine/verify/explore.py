@@ -21,6 +21,7 @@ from engine.verify.world import (
     Configuration,
     apply_decision,
     enumerate_events,
+    let_pass,
     next_benign_event,
     time_of,
 )
@@ -125,7 +126,10 @@ class Explorer:
             self.report.states.add(config.snapshot.state)
             for reached, event in self._successors(config):
                 if reached not in self._reached_from:
-                    self._reached_from[reached] = (config, _describe(event) if event else "(a new life begins)")
+                    self._reached_from[reached] = (
+                        config,
+                        _describe(event) if event else "(a new life begins, or time passes)",
+                    )
                     queue.append(reached)
         self.report.configurations = len(self._reached_from)
         if not self.report.findings:
@@ -151,6 +155,8 @@ class Explorer:
                         Violation("always waits_keep_their_length", wrong, (*self._path_to(config), "a new life"))
                     )
             yield Configuration(self._bounds.normalise(begin(config.snapshot, now=NOW))), None
+        if (later := let_pass(config)) is not None:
+            yield later, None
 
     def _decide(self, config: Configuration, event: Event, *, possible: bool) -> Configuration:
         decision = self.decide(config.snapshot, event, now=time_of(event), rng=LOW, policy=self.policy)

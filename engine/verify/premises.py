@@ -5,12 +5,13 @@ A reader finds with it the decisions that a property is about, and a test that n
 
 from collections.abc import Callable, Mapping
 
-from engine.verify import properties
+from engine.verify import properties, stall_properties
 from engine.verify.properties import FLOODS, Always
 from engine.verify.world import GENERATION, Configuration
 from states import Event, Policy, State, Step
-from states.effects import AlertDatabase, AlertExhausted, AlertParked, Effect, Open, ReleaseWork, Wait
+from states.effects import AlertDatabase, AlertExhausted, AlertParked, AlertStalled, Effect, Open, ReleaseWork, Wait
 from states.events import (
+    AccountLimited,
     AuthKeyUnknown,
     ClockJumped,
     CredentialsReplaced,
@@ -22,7 +23,10 @@ from states.events import (
     OfVisit,
     RetryRequested,
     StopRequested,
+    UpdatesConfirmed,
+    UpdatesStalled,
 )
+from states.limits import OF_REQUESTS
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff
 
@@ -89,6 +93,23 @@ def _trouble_ends(before: Configuration, event: Event, _: Step, __: Configuratio
     return isinstance(event, DatabaseRecovered) or before.snapshot.database is not None
 
 
+def _misses(before: Configuration, event: Event, decision: Step, __: Configuration, ___: Policy) -> bool:
+    return isinstance(event, UpdatesStalled) or decision.snapshot.stall is not None
+
+
+def _renews(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> bool:
+    was, now = before.snapshot.stall, decision.snapshot.stall
+    return now is not None and now.clients > (0 if was is None else was.clients)
+
+
+def _tells_of_stall(_: Configuration, __: Event, decision: Step, ___: Configuration, ____: Policy) -> bool:
+    return decision.snapshot.stall is not None or _does(decision, AlertStalled)
+
+
+def _stall_lasts(before: Configuration, event: Event, _: Step, __: Configuration, ___: Policy) -> bool:
+    return before.snapshot.stall is not None or isinstance(event, UpdatesStalled | UpdatesConfirmed)
+
+
 def _late(before: Configuration, event: Event, _: Step, __: Configuration, ___: Policy) -> bool:
     if isinstance(event, OfVisit):
         return event.generation != before.snapshot.generation
@@ -115,6 +136,11 @@ def _asked_in_doubt(before: Configuration, event: Event, _: Step, __: Configurat
     return before.snapshot.doubts_key and isinstance(event, CredentialsReplaced | NetworkRestored | RetryRequested)
 
 
+def _is_restricted(before: Configuration, event: Event, decision: Step, _: Configuration, __: Policy) -> bool:
+    told = isinstance(event, AccountLimited) and event.limit in OF_REQUESTS
+    return told or before.snapshot.restricted is not None or decision.snapshot.restricted is not None
+
+
 def _clock_jumps(_: Configuration, event: Event, __: Step, ___: Configuration, ____: Policy) -> bool:
     return isinstance(event, ClockJumped) and event.slept is not None
 
@@ -130,6 +156,7 @@ PREMISES: Mapping[Always, Premise] = {
     properties.dead_is_silent: _is_dead,
     properties.waits_end: _waits,
     properties.work_only_when_healthy: _works,
+    properties.limits_hold_what_they_concern: _is_restricted,
     properties.delays_fit: _waits_by_schedule,
     properties.floods_are_floors: _flooded,
     properties.quiet_is_routine: _quiet,
@@ -137,6 +164,10 @@ PREMISES: Mapping[Always, Premise] = {
     properties.file_alerted_once: _troubled,
     properties.file_alerted_in_time: _file_fails,
     properties.file_trouble_ends: _trouble_ends,
+    stall_properties.only_numbers_accuse: _misses,
+    stall_properties.clients_are_apart: _renews,
+    stall_properties.stall_told_once: _tells_of_stall,
+    stall_properties.stall_goes_on: _stall_lasts,
     properties.late_is_nothing: _late,
     properties.tries_are_kept: _tried_enough,
     properties.retry_is_obeyed: _asked_to_retry,

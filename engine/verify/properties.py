@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import Configuration
+from engine.verify.stall_properties import clients_are_apart, only_numbers_accuse, stall_goes_on, stall_told_once
+from engine.verify.world import ROUNDING, Configuration
 from states import Action, Event, Policy, Snapshot, State, Step
 from states.clock import NOTICED_WITHIN
 from states.effects import (
@@ -19,6 +20,7 @@ from states.effects import (
     Wait,
 )
 from states.events import (
+    AccountLimited,
     AuthKeyUnknown,
     ClockJumped,
     CredentialsReplaced,
@@ -34,6 +36,7 @@ from states.events import (
     Unexpected,
 )
 from states.guards import UNEXPECTED_TRIES
+from states.limits import OF_REQUESTS
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff, Then
 from states.snapshot import UNKNOWN_KEY_TRIES
@@ -42,8 +45,6 @@ Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | Non
 """Configuration before, event, decision, configuration after, policy."""
 
 SENDING = (AskTurn, Open, Probe)
-ROUNDING = 1e-6
-"""Seconds by which sums of times may differ."""
 FLOODS = ("FloodWait", "TransportFlood")
 
 
@@ -130,6 +131,19 @@ def work_only_when_healthy(
     if any(isinstance(effect, ReleaseWork) for effect in decision.effects) and at.state is not State.HEALTHY:
         return f"work is released in {at.state}"
     return None
+
+
+def limits_hold_what_they_concern(
+    before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy
+) -> str | None:
+    """A limit of some requests holds those and leaves all other work as it was; a retry while healthy ends it."""
+    at = decision.snapshot
+    if isinstance(event, AccountLimited) and event.limit in OF_REQUESTS and after.held != before.held:
+        return "a limit of some requests changes whether work is held"
+    if at.restricted is not None and before.snapshot.restricted is None and not at.is_held(at.restricted.limit):
+        return "requests that Telegram refuses are not held"
+    asked = isinstance(event, RetryRequested) and before.snapshot.state is State.HEALTHY
+    return "a retry leaves requests held" if asked and before.snapshot.restricted and at.restricted else None
 
 
 def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy) -> str | None:
@@ -278,6 +292,8 @@ def too_long(at: Snapshot, now: float) -> str | None:
     waits = [(hold.until, hold.length) for hold in at.holds]
     if at.state is State.BACKOFF and at.deadline is not None:
         waits.append((at.deadline, at.wait))
+    if at.stall is not None and at.stall.until is not None:
+        waits.append((at.stall.until, at.stall.length))
     for end, length in waits:
         if length is None or end - now > length + ROUNDING:
             return f"a wait of {length} s has {end - now:g} s left"
@@ -295,6 +311,10 @@ def waits_move_with_the_clock(
     if (wrong := too_long(at, now)) is not None:
         return wrong
     waits = [(old.until, new.until, new.length) for old, new in zip(was.holds, at.holds, strict=True)]
+    if was.stall is not None and was.stall.until is not None and was.stall.until > then:
+        assert at.stall is not None
+        assert at.stall.until is not None, "a clock that was set ends no wait"
+        waits.append((was.stall.until, at.stall.until, at.stall.length))
     if at.state is State.BACKOFF and was.deadline is not None and at.deadline is not None:
         waits.append((was.deadline, at.deadline, at.wait))
     for old, new, length in waits:
@@ -321,6 +341,7 @@ ALWAYS: tuple[Always, ...] = (
     dead_is_silent,
     waits_end,
     work_only_when_healthy,
+    limits_hold_what_they_concern,
     delays_fit,
     floods_are_floors,
     quiet_is_routine,
@@ -328,6 +349,10 @@ ALWAYS: tuple[Always, ...] = (
     file_alerted_once,
     file_alerted_in_time,
     file_trouble_ends,
+    only_numbers_accuse,
+    clients_are_apart,
+    stall_told_once,
+    stall_goes_on,
     late_is_nothing,
     tries_are_kept,
     retry_is_obeyed,

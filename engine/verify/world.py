@@ -24,6 +24,7 @@ from states.events import (
     DatabaseLocked,
     DatabaseUnavailable,
     FloodWait,
+    LimitLifted,
     OfLink,
     OfVisit,
     ProbeAnswered,
@@ -32,12 +33,17 @@ from states.events import (
     StopRequested,
     TimedOut,
     TurnGranted,
+    UpdatesConfirmed,
+    UpdatesStalled,
 )
 from states.guards import UNEXPECTED_TRIES
+from states.limits import ACCOUNT, OF_REQUESTS, WRITES
 from states.schedules import Backoff
-from states.snapshot import UNKNOWN_KEY, UNKNOWN_KEY_TRIES
+from states.snapshot import UNKNOWN_KEY, UNKNOWN_KEY_TRIES, Restriction, Stall
 
 NOW = 1_000_000.0
+ROUNDING = 1e-6
+"""Seconds by which sums of times may differ."""
 GENERATION = 7
 LINK = 3
 FLOOD_SECONDS = 30.0
@@ -62,6 +68,7 @@ STREAKS = {"Unexpected": UNEXPECTED_TRIES}
 ALIKE = {
     "NetworkLost": "NetworkLost",
     "TimedOut": "NetworkLost",
+    "UpdatesStalled": "UpdatesStalled",
     "FloodWait": "FloodWait",
     "TransportFlood": "TransportFlood",
     "AuthKeyUnknown": "AuthKeyUnknown",
@@ -127,6 +134,7 @@ class Bounds:
     failures: int
     flood_streak: int
     key_streak: int
+    clients: int
 
     @classmethod
     def of(cls, policy: Policy) -> "Bounds":
@@ -140,6 +148,7 @@ class Bounds:
             failures=max(schedule.tries for schedule in schedules),
             flood_streak=steps_to_cap(policy.backoff.transport_flood),
             key_streak=max(UNKNOWN_KEY_TRIES, steps_to_cap(policy.backoff.auth_key)),
+            clients=policy.backoff.updates.tries,
         )
 
     def streak_of(self, cause: str) -> int:
@@ -171,14 +180,47 @@ class Bounds:
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
+            # It decides only what a retry, and a limit that is told again, do while the link is up. A link that opens
+            # with a known one is like one that meets it later, and no rule asks which requests it concerns.
+            restricted=Restriction(limit=WRITES)
+            if snapshot.restricted and state in (State.HEALTHY, State.TIMEOUT)
+            else None,
             # It decides only whether an alert is raised, and only while the link is up. A link that opens with a known
             # trouble is like one that meets it later; a property says that losing a link keeps the trouble.
             database=attrs.evolve(snapshot.database, event="", detail="", since=NOW)
             if snapshot.database and state in (State.HEALTHY, State.TIMEOUT)
             else None,
+            stall=self._normalise_stall(snapshot),
             credentials="one",
             resumes=snapshot.resumes if state is State.SHUTTING_DOWN else State.CONNECTING,
         )
+
+    def _normalise_stall(self, snapshot: Snapshot) -> Stall | None:
+        """Return the stall that stands for this one.
+
+        It decides something only while the link is up, and outlives one attempt: the one that it has led to. Failures
+        and the file decide nothing about it, and it decides nothing about them, so they are explored apart: a stall
+        beside them is like one that is found anew, and a property says that nothing makes it forgotten.
+        """
+        stall, state = snapshot.stall, snapshot.state
+        of_stall = snapshot.cause is not None and snapshot.cause.event == UpdatesStalled.__name__
+        kept = state in (State.HEALTHY, State.TIMEOUT) or (state is State.RECONNECTING and of_stall)
+        if stall is None or not kept or snapshot.failures > (state is State.TIMEOUT) or snapshot.database is not None:
+            return None
+        if state is State.TIMEOUT or stall.until is None:
+            return Stall(since=NOW)
+        due = stall.until <= NOW and stall.told and state is State.HEALTHY  # it is asked only when a person was told
+        clients = min(stall.clients, self.clients)
+        return Stall(since=NOW, clients=clients, until=NOW if due else NOW + LEFT, length=LENGTH, told=stall.told)
+
+
+def let_pass(config: Configuration) -> Configuration | None:
+    """Return the configuration in which the time for another fresh client has come; None if none is waited for."""
+    stall = config.snapshot.stall
+    if config.snapshot.state is not State.HEALTHY or stall is None or not stall.told or (stall.until or NOW) <= NOW:
+        return None
+    due = attrs.evolve(stall, until=NOW)
+    return attrs.evolve(config, snapshot=attrs.evolve(config.snapshot, stall=due))
 
 
 def apply_decision(config: Configuration, event: Event, decision: Step, bounds: Bounds | None) -> Configuration:
@@ -229,12 +271,21 @@ def apply_decision(config: Configuration, event: Event, decision: Step, bounds: 
 def _enumerate_forms(kind: type[Event], link: int) -> Iterator[Event]:
     if issubclass(kind, FloodWait):
         yield kind(link=link, seconds=FLOOD_SECONDS)
+    elif issubclass(kind, AccountLimited):
+        for limit in (ACCOUNT, WRITES):
+            yield kind(link=link, limit=limit)
+    elif issubclass(kind, LimitLifted):
+        for limit in OF_REQUESTS:
+            yield kind(link=link, limit=limit)
     elif issubclass(kind, TimedOut):
         for what in ("connect", "probe", "request"):
             yield kind(link=link, what=what)
     elif issubclass(kind, DatabaseLocked):
         for waited in (0.0, ALERT_AFTER):
             yield kind(link=link, waited=waited)
+    elif issubclass(kind, UpdatesStalled):
+        for asked in (False, True):
+            yield kind(link=link, since=NOW, asked=asked)
     elif kind is Connected:
         for held in (False, True):
             yield Connected(link=link, held=held)
@@ -288,7 +339,7 @@ def _can_report(event: Event, config: Configuration) -> bool:
             return config.link == "opening"
         case ProbeAnswered() | TimedOut(what="probe"):
             return config.probe
-        case TimedOut():
+        case TimedOut() | UpdatesStalled() | UpdatesConfirmed():
             return config.link == "open"
         case _:
             return config.link != "none"

@@ -44,6 +44,8 @@ class EnginePicture:
     """Accounts that are in trouble and have no series, because there are too many."""
     holds: Mapping[str, int]
     """How many accounts hold each kind of request."""
+    waiting: Mapping[str, int] = field(factory=dict)
+    """How many requests of each kind wait in place."""
     unsaved_sessions: int
     """Accounts whose session file cannot be written."""
     turns_waiting: int
@@ -58,6 +60,8 @@ class EnginePicture:
     journal_lag: float
     journal_trouble: bool
     storage_failures: int
+    usernames: Mapping[str, int]
+    """How usernames were answered, see ``Usernames.counts``."""
     signs_overdue: int
     """Healthy accounts that have given no sign of life for too long."""
     live: bool
@@ -73,7 +77,7 @@ class EnginePicture:
 
 def count_accounts(statuses: Statuses, now: float, *, every: bool) -> dict[str, Any]:
     """Return what a picture has of the accounts; with ``every`` each of them has a series."""
-    accounts, holds, unsaved = Counter[tuple[str, str]](), Counter[str](), 0
+    accounts, holds, waiting, unsaved = Counter[tuple[str, str]](), Counter[str](), Counter[str](), 0
     named: dict[str, AccountStatus] = {}
     for name, given in statuses.items():
         at = given if isinstance(given, AccountStatus) else AccountStatus(given)
@@ -83,6 +87,7 @@ def count_accounts(statuses: Statuses, now: float, *, every: bool) -> dict[str, 
             named[name] = at
         if last is not None and at.known:
             unsaved += last.database is not None
+            waiting.update({kind_without_chat(each.request): each.count for each in at.waits})
             holds.update(kind_without_chat(hold.request) for hold in last.holds if hold.until > now)
     shown = list(named.items()) if every else worst_first(named)[:MAX_SERIES]
     series = [(name, at.state, _cause(at), at.last.since if at.last is not None else 0.0) for name, at in shown]
@@ -91,6 +96,7 @@ def count_accounts(statuses: Statuses, now: float, *, every: bool) -> dict[str, 
         "series": series,
         "omitted": len(named) - len(series),
         "holds": _most(holds),
+        "waiting": _most(waiting),
         "unsaved_sessions": unsaved,
     }
 
@@ -132,6 +138,8 @@ class PictureCollector(Collector):
         )
         yield _gauge("account_series_omitted", "Accounts in trouble without a series: there are too many", at.omitted)
         yield _gauges("requests_held", "Accounts that hold a kind of request", ("request",), _labelled(at.holds))
+        text = "Requests that wait in place for a hold to end"
+        yield _gauges("requests_waiting", text, ("request",), _labelled(at.waiting))
         yield _gauge("accounts_waiting_for_turn", "Accounts that wait for a turn to connect", at.turns_waiting)
         yield CounterMetricFamily("holdfast_network_probes", "Looks of the network probe", at.probes)
         yield _gauge("outage_suspected", "Whether many accounts lost the network together", at.outage)
@@ -145,6 +153,10 @@ class PictureCollector(Collector):
         trouble = [(("journal",), int(at.journal_trouble)), (("sessions",), at.unsaved_sessions)]
         yield _gauges("storage_trouble", "Files that cannot be written now, by what they are", ("file",), trouble)
         yield CounterMetricFamily("holdfast_storage_failures", "Writes to the journal that failed", at.storage_failures)
+        names = CounterMetricFamily("holdfast_usernames", "Usernames by how they were answered", labels=("how",))
+        for how, count in at.usernames.items():
+            names.add_metric((how,), count)
+        yield names
         text = "Healthy accounts that were asked for no sign of life for much too long"
         yield _gauge("accounts_overdue", text, at.signs_overdue)
         yield _gauge("live", "Whether loop, journal, dispatcher and links do their work", at.live)

@@ -14,8 +14,10 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import structlog
 from attrs import define, evolve, field
 
@@ -23,13 +25,14 @@ from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import is_bug
 from engine.work.account_slot import AccountSlot
-from engine.work.handle import Run
+from engine.work.chat_holds import ChatHolds, details_of
+from engine.work.handle import CURRENT_JOB, Run
 from engine.work.job_log import log_outcome
 from engine.work.kinds import JobKinds
 from engine.work.labels import WorkLabel
 from engine.work.owned_task import STOP_TIMEOUT
 from engine.work.pace import WHEN_ONE_ENDS, Pace
-from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
+from engine.work.ports import ClientOf, ContextsOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
 from engine.work.running_jobs import RunningJobs
 from states.events import ClockJumped
@@ -47,7 +50,7 @@ from states.jobs import (
     decide,
     move_times,
 )
-from states.pace import WorkPolicy
+from states.pace import MAX_ENDLESS, WorkPolicy
 
 TICK_SECONDS = 1.0
 """How often running jobs are stored with their progress, and checked for silence."""
@@ -83,12 +86,16 @@ class Dispatcher:
     client_of: ClientOf
     classify_error: JobErrorClassifier
     clock: Clock
+    contexts_of: ContextsOf = lambda client: ()
+    moves_work: Callable[[str], bool] = lambda account: True
+    """Whether others may do the work of an account that has no client: not while Telegram limits it."""
     ended: Callable[[Job, str], None] = lambda job, account: None
     """Called with each job whose end is stored, and the account with which it ran."""
     rng: random.Random = field(factory=random.Random, repr=False)
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
+    _chats: ChatHolds = field(factory=ChatHolds, init=False)
     _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _runs: dict[Run, None] = field(factory=dict, init=False)
@@ -115,6 +122,8 @@ class Dispatcher:
     _jumped: bool = field(default=False, init=False)
     """Whether the clock jumped since the last round, and by how much it was set."""
     _shift: float = field(default=0.0, init=False)
+    _ended_limits: dict[tuple[str, str], None] = field(factory=dict, init=False)
+    """Accounts with limits that are over, and whose jobs still wait for that."""
     _wake_at: float = field(default=math.inf, init=False)
     """When a queue opens, in Unix seconds."""
 
@@ -184,6 +193,11 @@ class Dispatcher:
         self._reread = True
         self._wakeup.set()
 
+    def limit_ended(self, account: str, limit: str) -> None:
+        """Let the jobs begin that wait for the end of this limit."""
+        self._ended_limits[account, limit] = None
+        self._wakeup.set()
+
     def clock_jumped(self, event: ClockJumped) -> None:
         """Move all waits with a clock that was set, and look again what may begin: hours are times of day."""
         self._shift += event.shift
@@ -250,6 +264,7 @@ class Dispatcher:
         await self.store.recover("the engine ended under it")
         await self.store.move_waits(0.0, self.clock.now())  # the clock may have been set since they were stored
         self._pace.restore(await self.store.charges(self.clock.now()))
+        self._chats.restore(await self.store.waiting_held(self.clock.now()))
         await self._read_queues()
 
     async def _retrying(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -272,6 +287,12 @@ class Dispatcher:
         if self._jumped:
             await self._move_waits()
         await self._settle_all()
+        while self._ended_limits:
+            account, limit = ended = next(iter(self._ended_limits))
+            self._chats.release(account, limit)
+            await self.store.release_waiting(account, details_of(limit))
+            self._reread = True
+            self._ended_limits.pop(ended, None)
         if self._reread:
             self._reread = False  # before: a change during the reading calls for another one
             await self._read_queues()
@@ -301,6 +322,7 @@ class Dispatcher:
         if shift:
             self._shift = 0.0
             self._pace.move(shift, now)
+            self._chats.move(shift, now)
             for run in list(self._runs):
                 run.job, run.unsaved = move_times(run.job, shift), True
             await self.store.move_waits(shift, now)  # queued: it becomes durable, whatever the file does now
@@ -316,8 +338,10 @@ class Dispatcher:
         client = self.client_of(slot.name)
         if client is slot.client:
             return
-        for run in slot.runs:
-            self._running.take_away(run, Lost(NOT_HEALTHY))
+        if slot.runs:
+            lost = Lost(NOT_HEALTHY, limited=client is None and not self.moves_work(slot.name))
+            for run in slot.runs:
+                self._running.take_away(run, lost)
         slot.client, slot.rests_until = client, -math.inf
 
     async def _read_queues(self) -> None:
@@ -340,12 +364,15 @@ class Dispatcher:
         """Take silent jobs away, cancel again those that do not end, and store the progress of the others."""
         loop_now = anyio.current_time()
         if loop_now >= self._reread_at:
+            await self._release_held()
             self.jobs_changed()
         if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
             self._wakeup.set()
         for run in list(self._runs):
             if run.end is not None:  # it has ended, and only its end is still to be stored
                 continue
+            if run.job.id in self._waiting(run.client):
+                run.active_at = loop_now  # the datacenter asked for the silence
             timeout = self.policy.of(run.job.kind).patience
             if run.why is None and not run.storing and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
@@ -359,6 +386,17 @@ class Dispatcher:
         self.counts = await self.store.counts()
         self._counts = by_state(self.counts)
 
+    async def _release_held(self) -> None:
+        """Let others do the jobs that stay with an account which is of no use now, once their wait is over."""
+        for account in await self.store.held_by():
+            slot = self._slots.get(account)
+            if slot is None or (slot.client is None and self.moves_work(account)):
+                await self.store.release_held(account, self.clock.now())
+
+    def _waiting(self, client: Any) -> set[int]:
+        """Return the jobs that have a request which waits in place for a flood wait to end."""
+        return {context[CURRENT_JOB] for context in self.contexts_of(client) if CURRENT_JOB in context}
+
     # --- beginning ---------------------------------------------------------------------------------------------------
 
     async def _fill(self, slot: AccountSlot) -> bool:
@@ -367,18 +405,34 @@ class Dispatcher:
         if slot.rests_until > loop_now:
             self._wake_at = min(self._wake_at, self.clock.now() + slot.rests_until - loop_now)
             return True
-        while len(slot.runs) < self.policy.per_account:
+        while any(self._has_room(slot, endless) for endless in (False, True)):
             job = self._next(slot)
             if job is None:
                 return not self._queues.wanted
-            if job.id not in self._unsettled:
+            if job.id in self._unsettled:
+                continue
+            if (kept := self._chats.keeps(job, self.clock.now())) is not None:
+                await self._keep(decide(job, kept, now=self.clock.now()))
+            else:
                 await self._begin(slot, job)
         return True
+
+    def _has_room(self, slot: AccountSlot, endless: bool) -> bool:
+        """Return whether another job may begin; those that never end have places of their own."""
+        there = sum(run.kind.endless is endless for run in slot.runs)
+        return there < (MAX_ENDLESS if endless else self.policy.per_account)
+
+    def _is_endless(self, kind: str) -> bool:
+        known = self.kinds.get(kind)
+        return known is not None and known.endless
 
     def _next(self, slot: AccountSlot) -> Job | None:
         """Take the job that goes first out of an account's queues; None if none may begin now."""
         now, best = self.clock.now(), None
+        room = {endless: self._has_room(slot, endless) for endless in (False, True)}
         for queue in self._queues.of(slot.name):
+            if not room[self._is_endless(queue.kind)]:
+                continue
             head = queue.head
             if (head is None and not queue.more) or self._outgoing[queue.kind]:
                 continue
@@ -394,6 +448,12 @@ class Dispatcher:
         if best is None or self._queues.wanted:  # a job that is not read yet may go before those in memory
             return None
         return best[1].ready.popleft()
+
+    async def _keep(self, job: Job) -> None:
+        """Store that a job waits for the end of a limit which another one for its chat has met."""
+        await self.store.save(job)
+        self._queues.put_back(job)
+        await anyio.lowlevel.checkpoint()  # there may be thousands of them
 
     async def _begin(self, slot: AccountSlot, job: Job) -> None:
         kind = self.kinds.get(job.kind)
@@ -456,9 +516,12 @@ class Dispatcher:
         self._running.stuck.pop(job.id, None)
         self._unsettled.discard(job.id)
         self._free_place(run)
-        if isinstance(run.end, Flooded) and not run.end.alone:
+        if isinstance(run.end, Flooded):
             until = run.end.end(now)
-            self._pace.hold(job.kind, run.account, until, until - now)
+            if not run.end.alone:
+                self._pace.hold(job.kind, run.account, until, until - now)
+            if run.end.of_chat:
+                self._chats.hold(job, run.account, until, until - now, run.end.request)
         slot = self._slots.get(run.account)
         if slot is not None and isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Generic
 
 import anyio
@@ -19,6 +20,8 @@ from states.jobs import Job, JobEvent, Saved, decide
 
 Data = TypeVar("Data", default=Any)
 """The class of what a job is given: ``JobHandle[Count]`` where the kind has ``data=Count``, else ``JobHandle``."""
+CURRENT_JOB: ContextVar[int] = ContextVar("CURRENT_JOB")
+"""The number of the job in whose task, or in a task that it started, the code runs."""
 MAX_CANCELLATIONS = 3
 """How often a job that was taken away is cancelled before it is given up."""
 
@@ -124,30 +127,41 @@ class JobHandle(Generic[Data]):
         *,
         results: Sequence[Any] = (),
         messages: Sequence[Any] = (),
+        history: Any = None,
         done: float | None = None,
         total: float | None = None,
         stay: bool = False,
+        settled: bool = False,
     ) -> None:
         """Store how far the job is, together with its new results, in one transaction; durable when this returns.
 
-        A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` in the table of
-        that name. ``done`` of ``total`` is shown as progress. With ``stay`` only this account may continue the job.
+        A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` (and deletions
+        of them) in the table of that name; ``history`` says what ``collect`` has read of a chat to its end. ``done`` of
+        ``total`` is shown as progress. With ``stay`` only this account may continue the job. ``settled`` says that it
+        is past what failed: its failures count from zero again.
         Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for a value that is not JSON.
         """
         self._check()
         # A copy: later changes to the function's own mapping must not be stored before the next checkpoint.
         kept, results = as_json(dict(mark)), as_json(list(results))
-        saved = Saved(checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay)
+        saved = Saved(
+            checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay, settled=settled
+        )
         self._run.storing += 1
         try:
             async with self._checkpointing:
                 job = decide(self._run.job, saved, now=self._clock.now())
-                await self._store.keep(job, messages, results)
+                await self._store.keep(job, messages, results, history)
                 self._moved_on(job)  # only now: a cancelled write has stored nothing, and the job is where it was
             await self._store.flush()
         finally:
             self._run.storing -= 1
             self._run.active_at = anyio.current_time()
+
+    def alive(self) -> None:
+        """Say that the job works, with nothing new to report: it is not silent. Raises ``JobOver`` as ``progress``."""
+        self._check()
+        self._run.active_at = anyio.current_time()
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Report how far the job is, for display only: it need not survive a crash.

@@ -116,6 +116,8 @@ class JobKind:
     name: str
     function: Function
     data: type[Any] | None = None
+    endless: bool = False
+    """Whether its jobs never end: they take no place of ``work.per_account``, and each chat has one per account."""
 
     def value_of(self, name: str, text: str) -> Any:
         """Return the value of ``text`` for a field: itself if the field is text, else parsed as JSON where that works.

@@ -1,6 +1,7 @@
 """Protocols of the outside world that work needs. Adapters match them without importing them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from states.jobs import Flooded, Job, Lost, Raised
@@ -9,6 +10,10 @@ JobErrorClassifier = Callable[[BaseException, Any], Lost | Flooded | Raised]
 """Decides what an exception of a job with this client means: a lost connection, a flood wait, or a failure."""
 ClientOf = Callable[[str], Any]
 """Returns the client of an account that work may use now, or None."""
+
+
+ContextsOf = Callable[[Any], Iterable[Context]]
+"""Returns the contexts of the callers whose requests wait in place, with this client, for a flood wait to end."""
 
 
 class JobStorage(Protocol):
@@ -23,7 +28,9 @@ class JobStorage(Protocol):
     async def keep_trace(self, job: int, trace: str) -> None:
         """Store the traceback of a job's last failure."""
 
-    async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
+    async def keep(
+        self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = (), history: Any = None
+    ) -> None:
         """Store the state of a job with its new results, in one transaction; a cancelled call has stored nothing."""
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:
@@ -37,6 +44,18 @@ class JobStorage(Protocol):
 
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready that are due."""
+
+    async def held_by(self) -> set[str]:
+        """Return the accounts with which jobs stay because of a limit."""
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        """Return the jobs of an account that wait for the end of a flood wait or a limit."""
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        """Make the jobs of an account ready that wait for what these details name."""
+
+    async def release_held(self, account: str, now: float) -> None:
+        """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""
 
     async def flush(self) -> None:
         """Return when everything written so far is durable, and so can be read."""

@@ -10,7 +10,7 @@ import structlog
 from attrs import define, field
 
 from engine.fleet.ports import Clock
-from engine.work.handle import JobHandle, Run, as_json
+from engine.work.handle import CURRENT_JOB, JobHandle, Run, as_json
 from engine.work.job_log import fields_of
 from engine.work.job_trace import trace_of
 from engine.work.kinds import BadJob
@@ -69,6 +69,7 @@ class RunningJobs:
 
     async def _work(self, run: Run) -> None:
         """Do the job; every exception of its function becomes the run's end."""
+        CURRENT_JOB.set(run.job.id)
         try:
             handle = JobHandle(run.kind.read(run.job.data), run, self.store, self.clock)
             run.end = Returned(as_json(await run.owned.call(run.kind.function, handle, run.client)))

@@ -6,8 +6,8 @@
 The first prints what each benchmark's own command prints, and then the summary: each figure beside its alternative and
 its target, in ratios of this one run, and the state of the machine. A benchmark that fails, or is still at it after its
 deadline, is named, and the others go on; Ctrl+C ends the run with what it has. ``--busy`` keeps the machine busy
-meanwhile: half of each processor, and a writer that uses fsync. A whole run takes about twenty minutes, four of them
-waits of the faults of ``recovery``.
+meanwhile: half of each processor, and a writer that uses fsync. A whole run takes about twenty-five minutes, seven of
+them waits of ``recovery`` and of ``stalls``.
 
 The second sets two such runs side by side: the figures that the README shows, and all that docs/benchmarks.md has.
 

@@ -22,6 +22,7 @@ from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import Policy, State, Step
+from states.events import UpdatesStalled
 
 API = (12345, "0123456789abcdef0123456789abcdef")
 CONNECTS_AT_ONCE, STAGGER = 32, 0.1
@@ -81,6 +82,8 @@ class Holdfast:
 
     heard: list[tuple[float, str]] = field(factory=list, init=False)
     noticed: float | None = field(default=None, init=False)
+    missed: float | None = field(default=None, init=False)
+    """When it found out that updates are missing."""
     over: bool = field(default=False, init=False)
     runner: Runner = field(init=False)
     probe: NetworkProbe = field(init=False)
@@ -146,9 +149,16 @@ class Holdfast:
     def _observe(self, _: str, step: Step) -> None:
         if step.snapshot.state is State.AUTH_FAILED:
             self.noticed, self.over = self.noticed or time.perf_counter(), True
+        if self.missed is None and step.record.event == UpdatesStalled.__name__:
+            self.missed = time.perf_counter()
         # The effects of a decision are performed after it was shown.
         self._changed.set()
         self._changed = anyio.Event()
+
+    @property
+    def client(self) -> Any:
+        """The client of the present link; None while there is none."""
+        return self.runner.link.client if self.runner.link is not None else None
 
     async def _hear(self, event: Any) -> None:
         self.heard.append((time.perf_counter(), event.raw_text))

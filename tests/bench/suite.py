@@ -51,9 +51,12 @@ BENCHMARKS: Final = (
     Benchmark("dispatch", "tests.bench.dispatch", 400, (), ("--events", "400", "--rounds", "1")),
     Benchmark("journal", "tests.bench.journal_rows", 300, ("--rows", "1000000"), ("--rows", "20000")),
     Benchmark("recovery", "tests.bench.recovery", 600, (), ("--quick",)),
+    Benchmark("stalls", "tests.bench.stalls", 600, (), ("--quick",)),
     Benchmark("reconnect", "tests.bench.reconnect", 300, (), ("--accounts", "20", "--rounds", "2")),
     Benchmark("fleet", "tests.bench.fleet", 600, (), ("--clients", "50", "--rounds", "1", "--outage", "2")),
     Benchmark("hostile", "tests.bench.hostile", 300, (), ("--seconds", "0.5")),
+    Benchmark("isolation", "tests.bench.isolation", 300, (), ("--seconds", "0.5", "--rate", "300")),
+    Benchmark("entities", "tests.bench.memory_entities", 400, (), ("--entities", "6000")),
     Benchmark("web", "tests.bench.web_load", 300, (), ("--accounts", "5", "--clients", "50", "--seconds", "0.5")),
     Benchmark(
         "capacity",
@@ -69,6 +72,7 @@ BENCHMARKS: Final = (
     _storage("lag", 120),
     _storage("memory", 400),
     Benchmark("jobs", "tests.bench.jobs", 900, (), ("--quick",)),
+    Benchmark("media", "tests.bench.media", 400, (), ("--megabytes", "2", "--rounds", "1")),
     Benchmark("commands", "tests.bench.commands", 400, (), ("--rounds", "1", "--accounts", "3", "500")),
 )
 

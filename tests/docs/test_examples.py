@@ -110,6 +110,26 @@ async def test_the_module_of_the_config(harness: EngineHarness, capsys: pytest.C
         assert " unread\n" in capsys.readouterr().out
 
 
+async def test_the_program_beside_the_engine(harness: EngineHarness) -> None:
+    """It asks and sends with an account of the engine, and hears of a message."""
+    lines = (EXAMPLES / "remote.py").read_text().partition("remote:")[2].partition('"""')[0]
+    rest = FAST + "remote:" + lines.replace("\n    ", "\n")
+    async with sandbox() as dc:
+        harness.at(dc, PHONES[0], rest=rest)
+        async with Engine.from_config(harness.config) as engine, anyio.create_task_group() as tasks:
+            await engine.account("Account 1").ready()
+
+            async def ping() -> None:
+                while [message.text for message in dc.messages(PHONES[0])][:1] != ["The reporter is here"]:
+                    await anyio.sleep(0.01)
+                await dc.push(PHONES[0], "ping", sender=PHONES[1])
+
+            tasks.start_soon(ping)
+            lines_of = await run(harness, "remote.py", "config.yaml", "Account 1")
+            assert lines_of[0].startswith("User")
+        assert [message.text for message in dc.messages(PHONES[1])] == ["ping", "pong"]
+
+
 async def test_the_monitor(harness: EngineHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints the status block, heals a reset, and leaves the client disconnected when it is cancelled."""
     async with sandbox() as dc:

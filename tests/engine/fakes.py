@@ -71,6 +71,9 @@ class FakeLink:
             return loop.call_later(timeout, report, [silence]).cancel
         return loop.call_soon(report, [ProbeAnswered(link=self.number, proof=proof)]).cancel
 
+    def fetch_updates(self, patience: float) -> None:
+        """Have nothing to fetch."""
+
     def watch(self, report: Callable[[Event], None]) -> None:
         """Report what the test lets the link find, and then the loss that it brings about."""
         self.report = report
@@ -154,6 +157,10 @@ class FakeConnector:
 
     def deliver(self, start: Callable[[Callable[[], Awaitable[None]]], object] | None) -> None:
         """Deliver nothing: no handler is registered."""
+
+    def memory_use(self) -> dict[str, Any]:
+        """Return nothing: a fake has nothing in memory."""
+        return {}
 
     async def settle(self) -> None:
         """Note that the life is over."""

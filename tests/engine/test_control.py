@@ -314,3 +314,22 @@ async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
         async with harness.running() as engine:
             await harness.until(all_are("healthy", 3))
             assert await harness.finish(engine, signal.SIGINT) == 0
+
+
+async def test_status_says_what_each_account_has_in_memory(harness: EngineHarness) -> None:
+    """``--verbose`` asks the running engine; JSON and the page have it, and an engine that is down has nothing."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES[:2])
+        async with harness.running(dev=True):
+            await harness.until(all_are("healthy", 2))
+            _, printed = await told(harness, "status", "--verbose", "--json")
+            memory = [row["memory"] for row in json.loads(printed)["accounts"]]
+            assert all(each["bytes"] >= each["entities"] * 100 > 0 for each in memory)
+            assert [each["waiting"] + each["running"] + each["queued"] for each in memory] == [0, 0]
+            assert "memory" not in await row_of(harness)
+            code, page = await told(harness, "status", "Account 2", "--verbose")
+            assert code == 0
+            assert "Memory of accounts" in page
+            assert "Account 1" not in page
+        _, printed = await told(harness, "status", "--verbose", "--json")
+        assert [row["memory"] for row in json.loads(printed)["accounts"]] == [None, None]

@@ -36,7 +36,7 @@ def link_of(connection: Any) -> Link:
 
 def _watch_requests(ledger: Ledger) -> None:
     handler = requests_module.RequestHandler
-    note_use, answer, perform = handler.note_use, handler.answer, requests_module._faulty_answer
+    note_use, answer, perform = handler.note_use, handler.answer, requests_module.faulty_answer
     refusals: dict[bytes, FloodDemand | DeadKey] = {}
     """What an answer says, by the answer, which has the number of its request."""
 
@@ -56,9 +56,9 @@ def _watch_requests(ledger: Ledger) -> None:
             refusals[body] = ledger.refusal
         return body
 
-    def faulty(context: Any, fault: Any) -> Any:
+    def faulty(context: Any, request: Any, fault: Any) -> Any:
         try:
-            return perform(context, fault)
+            return perform(context, request, fault)
         except RpcRefusal as refusal:
             ledger.refused(refusal.code, str(refusal.text))
             raise
@@ -76,4 +76,4 @@ def _watch_requests(ledger: Ledger) -> None:
     handler.note_use = noted  # type: ignore[method-assign]
     handler.answer = answered  # type: ignore[method-assign]
     Connection._send = sent  # type: ignore[method-assign]
-    requests_module._faulty_answer = faulty
+    requests_module.faulty_answer = faulty

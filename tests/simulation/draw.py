@@ -10,7 +10,7 @@ What a run costs is nearly proportional to the requests in it, which the constan
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from attrs import evolve
@@ -35,6 +35,16 @@ RARE: Final[dict[IncidentKind, float]] = {
     IncidentKind.DATACENTER_HOSTILE: 0.5,
 }
 """How much less often than the others a kind is on: those that end an account's day, and the costly."""
+
+SILENT: Final = (
+    IncidentKind.DATACENTER_LOST_DIFFERENCE,
+    IncidentKind.DATACENTER_WRONG_PTS,
+    IncidentKind.DATACENTER_UNKNOWN_UPDATE,
+)
+"""What only the datacenter's numbers show. An aspect of its own, so that the stories of earlier seeds have the rest as
+they had it."""
+SILENT_PART: Final = 0.12
+"""In what part of the stories each of them occurs."""
 
 DEAD_LOGINS: Final = ("SESSION_REVOKED", "AUTH_KEY_UNREGISTERED", "USER_DEACTIVATED", "AUTH_KEY_INVALID")
 ERRORS: Final = (
@@ -70,7 +80,7 @@ def draw(seed: int, hours: float = 24.0) -> Story:
         hours=hours,
         accounts=accounts,
         settings=settings,
-        incidents=_draw_incidents(seed, accounts, active),
+        incidents=_with_silent(seed, _draw_incidents(seed, accounts, active), accounts, active),
         workload=_draw_workload(_chance(seed, "workload"), accounts, active),
     )
 
@@ -90,7 +100,8 @@ def spread(chance: random.Random, lowest: float, highest: float) -> float:
 def _draw_incidents(seed: int, accounts: int, active: float) -> tuple[Incident, ...]:
     chance = _chance(seed, "incidents")
     part = chance.choice(SUBSETS)
-    switched_on = [kind for kind in IncidentKind if chance.random() < part * RARE.get(kind, 1.0)]
+    kinds = [kind for kind in IncidentKind if kind not in SILENT]
+    switched_on = [kind for kind in kinds if chance.random() < part * RARE.get(kind, 1.0)]
     clusters = [chance.uniform(0, active) for _ in range(chance.choice((0, 0, 1, 3)))]
     drawn: list[Incident] = []
     for kind in switched_on:
@@ -103,7 +114,24 @@ def _draw_incidents(seed: int, accounts: int, active: float) -> tuple[Incident, 
             drawn += _draw_one(chance, kind, at, accounts, active)
     most = max(len(switched_on), round(MAX_INCIDENTS_A_DAY * active / (24 * HOUR)))
     kept = drawn if len(drawn) <= most else chance.sample(drawn, most)
-    return tuple(sorted(kept, key=lambda each: (each.at, each.kind, each.account or 0, each.seconds)))
+    return _in_order(kept)
+
+
+def _in_order(incidents: Iterable[Incident]) -> tuple[Incident, ...]:
+    return tuple(sorted(incidents, key=lambda each: (each.at, each.kind, each.account or 0, each.seconds)))
+
+
+def _with_silent(seed: int, incidents: tuple[Incident, ...], accounts: int, active: float) -> tuple[Incident, ...]:
+    """Return the incidents with those that only numbers show, as far as a day has room for them."""
+    chance = _chance(seed, "silent")
+    switched_on = [kind for kind in SILENT if chance.random() < SILENT_PART]
+    more = [
+        each
+        for kind in switched_on
+        for _ in range(chance.choice((1, 2, 4)))
+        for each in _draw_one(chance, kind, chance.uniform(0, active), accounts, active)
+    ]
+    return _in_order((*incidents, *more[: max(0, MAX_INCIDENTS_A_DAY - len(incidents))]))
 
 
 def _draw_one(chance: random.Random, kind: IncidentKind, at: float, accounts: int, active: float) -> Iterator[Incident]:
@@ -196,6 +224,9 @@ RECIPES: Final[dict[IncidentKind, Recipe]] = {
     _K.DATACENTER_CLOCK_OFFSET: _for(10, 1800, -400, 60, -20, 400),
     _K.DATACENTER_WRONG_MSG_KEY: _for(5, 300),
     _K.DATACENTER_LOST_UPDATE: _for(60, 3600),
+    _K.DATACENTER_LOST_DIFFERENCE: _for(60, 3600),
+    _K.DATACENTER_WRONG_PTS: _for(60, 3600),
+    _K.DATACENTER_UNKNOWN_UPDATE: _for(60, 3600),
     _K.DATACENTER_TOO_LONG: _for(60, 3600),
     _K.DATACENTER_HOSTILE: _some_requests(*CHEAP_HOSTILE, most=1),
     _K.CREDENTIALS_REVOKE: _for(60, 3600, *DEAD_LOGINS),

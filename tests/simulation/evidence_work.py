@@ -1,6 +1,6 @@
 """The part of the evidence that is about what there was to do: what was kept, jobs, and updates."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
@@ -41,6 +41,8 @@ class Inspection:
     """The kinds that were looked for: only of these a missing key counts."""
     positions: Mapping[str, int] = field(factory=dict)
     """Up to which position each account's session file has its updates as handled."""
+    claims: Mapping[str, Sequence[tuple[int, int]]] = field(factory=dict)
+    """The intervals of positions that the ledger claims to be handled, by account: after one, up to another."""
 
 
 @define(kw_only=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite.ledger_reader import LedgerReader
+from adapters.telegram.boxes import ACCOUNT
 from tests.simulation import job_bounds
 from tests.simulation.disk_troubles import DATABASE
 from tests.simulation.entropy import EPOCH
@@ -41,6 +43,13 @@ def _inspect(run: "Run") -> None:
                 found["job", str(job.id)] = job.kind
                 if job.kind == STEPS and job.checkpoint is not None:
                     found["checkpoint", str(job.id)] = json.dumps(dict(job.checkpoint), sort_keys=True)
+        with LedgerReader.open(path) as ledger:
+            claims = {
+                name: [
+                    (row.interval.after, row.interval.upto) for row in ledger.rows(ACCOUNT, [user]) if row.cause is None
+                ]
+                for name, user in ledger.users().items()
+            }
     except (StorageError, OSError):
         return
     run.ledger.evidence.inspections.append(
@@ -50,6 +59,7 @@ def _inspect(run: "Run") -> None:
             found=found,
             kinds=frozenset({"job", "checkpoint"}),
             positions={name: at for name in run.ports if (at := _position(run, name)) is not None},
+            claims=claims,
         )
     )
 

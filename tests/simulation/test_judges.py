@@ -21,6 +21,7 @@ from tests.simulation.evidence import (
     FloodDemand,
     Following,
     Hearing,
+    Inspection,
     JobAttempt,
     LogLine,
     ResourceCount,
@@ -127,6 +128,32 @@ def _not_heard(seen: Evidence) -> None:
 
 def _cut_off(seen: Evidence) -> None:
     seen.hearings[-1].ended = None
+
+
+def _noticed_late(seen: Evidence) -> None:
+    seen.hearings[-1].at, seen.hearings[-1].ended = 3600.0, 3600.1
+    seen.faults.append(FaultSeen(at=2990.0, kind="datacenter.lost_update", account=ONE, ended=3590.0))
+    seen.standings += [Standing(at=at, account=ONE, state="healthy") for at in range(2910, 3630, 30)]
+
+
+def _claimed_and_not_handled(seen: Evidence) -> None:
+    seen.updates[-1].position = 9
+    seen.inspections.append(Inspection(at=1500.0, life=1, found={}, kinds=frozenset(), claims={ONE: [(1, 5), (8, 9)]}))
+
+
+def _claimed_when_it_was_handled(seen: Evidence) -> None:
+    _claimed_and_not_handled(seen)
+    seen.inspections[-1].life = 2
+
+
+def _late_for_another_reason(seen: Evidence) -> None:
+    _noticed_late(seen)
+    seen.faults.append(FaultSeen(at=3010.0, kind="network.slow", account=ONE, ended=3020.0))
+
+
+def _late_after_a_loss(seen: Evidence) -> None:
+    _noticed_late(seen)
+    seen.standings.append(Standing(at=3031.0, account=ONE, state="reconnecting"))
 
 
 def _followed_twice(seen: Evidence) -> None:
@@ -294,6 +321,8 @@ BROKEN: dict[Change, str] = {
     _heard_again_after_a_stop: "each message is heard once",
     _not_heard: "each message is heard once",
     _cut_off: "each message is heard once",
+    _noticed_late: "missing updates are noticed",
+    _claimed_and_not_handled: "the ledger is true",
     _followed_twice: "each record is followed once",
     _not_followed: "each record is followed once",
     _followed_not_to_the_end: "each record is followed once",
@@ -441,7 +470,8 @@ def _unseen_end(seen: Evidence) -> None:
         _asked, _person_asked, _probe_answered, _silence_waited_for, _descriptors_under_a_lock, _floor_kept,
         _killed_before_it_was_stored, _on_its_way, _busy_now_and_then, _job_of_a_parked_account,
         _parked_for_a_reason, _paused, _handler_fails_on_purpose, _words_of_telethon,
-        _forgotten_by_the_datacenter, _unseen_end,
+        _forgotten_by_the_datacenter, _unseen_end, _late_for_another_reason, _late_after_a_loss,
+        _claimed_when_it_was_handled,
     ],
     ids=lambda change: change.__name__.strip("_"),
 )  # fmt: skip

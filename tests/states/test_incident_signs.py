@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from states.exhaustion import NO_DESCRIPTORS
 from states.incident import IncidentKind
 from states.incident_signs import PROCESS, account_seen
 from states.incidents import AccountGone, AccountSeen, IncidentReason, Sign
-from states.snapshot import SHARED_SETTING, Cause, Trouble
+from states.snapshot import SHARED_SETTING, Cause, Stall, Trouble
 from tests.states.harness import AccountDriver
 
 WELL, LEFT, UNSETTLED = Sign.WELL, Sign.LEFT, Sign.UNSETTLED
@@ -26,6 +27,28 @@ def seen(**fields: Any) -> AccountSeen:
     found = account_seen("A", Snapshot(**fields), scopes=("way",), disk="/data")
     assert isinstance(found, AccountSeen)
     return found
+
+
+STALL = Stall(since=7.0, detail="channel 5 (3 missing)", clients=1, until=9.0, length=300.0, told=True)
+
+
+def test_missing_updates_are_a_trouble_once_a_person_was_told() -> None:
+    """At once, since they were first missed; before that nobody need know, and in a restart it is unsettled."""
+    found = seen(state=State.HEALTHY, stall=STALL).updates
+    assert isinstance(found, IncidentReason)
+    assert (found.kind, found.cause, found.detail) == (IncidentKind.STALLED, "UpdatesStalled", STALL.detail)
+    assert (found.since, found.at_once, found.shared) == (7.0, True, None)
+    assert seen(state=State.HEALTHY, stall=evolve(STALL, told=False)).updates is WELL
+    assert seen(state=State.HEALTHY).updates is WELL
+    assert seen(state=State.RECONNECTING).updates is UNSETTLED
+    assert seen(state=State.SHUTTING_DOWN, stall=STALL).updates is UNSETTLED
+
+
+@pytest.mark.parametrize("state", [State.HEALTHY, State.RECONNECTING, State.BACKOFF])
+def test_missing_updates_are_no_other_trouble(state: State) -> None:
+    """The action that they ask for does not make an account one that cannot go on before somebody acts."""
+    found = seen(state=state, stall=STALL, deadline=9.0)
+    assert (found.person, found.limit) == ((WELL, WELL) if state is State.HEALTHY else (UNSETTLED, UNSETTLED))
 
 
 def kinds(found: AccountSeen) -> tuple[Any, ...]:

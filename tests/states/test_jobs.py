@@ -18,6 +18,7 @@ from states.jobs import (
     Job,
     JobEvent,
     JobState,
+    KeptBack,
     Lost,
     Raised,
     Retried,
@@ -33,10 +34,11 @@ NOW = 1_700_000_000.0
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = JobState
 EVENTS: tuple[JobEvent, ...] = (
     *(Begun("A"), Saved(checkpoint={"page": 2}), Returned(7), Lost("reset"), Flooded("SendMessage", NOW + 30)),
-    *(Raised("boom", ("ValueError: boom",)), Cancelled(), Retried()),
+    *(Raised("boom", ("ValueError: boom",)), Cancelled(), Retried(), KeptBack("A", NOW + 30, "flood")),
 )
 ARROWS: dict[tuple[JobState, type[Any]], JobState] = {
     (QUEUED, Begun): RUNNING,
+    (QUEUED, KeptBack): QUEUED,
     (QUEUED, Retried): QUEUED,
     (QUEUED, Cancelled): CANCELLED,
     (RUNNING, Saved): RUNNING,
@@ -71,11 +73,44 @@ def test_every_pair_of_state_and_event_is_as_drawn(state: JobState, event: JobEv
 
 @pytest.mark.parametrize(("state", "event"), PAIRS)
 def test_what_a_job_is_never_changes(state: JobState, event: JobEvent) -> None:
-    """No event alters a job's number, kind, data, priority or the time at which it was added."""
+    """No event alters a job's number, kind, data, priority or the time at which it was added.
+
+    Its account is that of the limit that keeps it, and else what it was.
+    """
     before = job(state, data={"to": "me"}, priority=3, added=NOW - 9)
     after = decide(before, event, now=NOW)
-    for name in ("id", "kind", "data", "priority", "added", "account"):
+    for name in ("id", "kind", "data", "priority", "added"):
         assert getattr(after, name) == getattr(before, name)
+    assert after.account == before.account or (after.held and isinstance(event, Flooded | KeptBack))
+
+
+def test_a_job_that_met_a_limit_stays_with_its_account_until_that_is_of_no_use() -> None:
+    """A flood keeps a job of any account with the one that met it, a lost connection lets it go; an own one stays."""
+    kept = decide(job(RUNNING, worker="A"), Flooded("SendMessage", NOW + 30), now=NOW)
+    assert (kept.account, kept.held, kept.due) == ("A", True, NOW + 30)
+    again = decide(decide(kept, Begun("A"), now=NOW), Lost("reset"), now=NOW)
+    assert (again.account, again.held) == (None, False)
+    own = decide(job(RUNNING, account="A", worker="A"), Flooded("SendMessage", NOW + 30), now=NOW)
+    assert (own.account, own.held) == ("A", False)
+    assert decide(decide(own, Begun("A"), now=NOW), Lost("reset"), now=NOW).account == "A"
+
+
+def test_a_job_of_a_limited_account_is_not_carried_away() -> None:
+    """An account that Telegram limits as a whole is no lost connection: its jobs wait for it, with their checkpoint."""
+    kept = decide(job(RUNNING, worker="A", checkpoint={"at": 1}), Lost("PEER_FLOOD", limited=True), now=NOW)
+    assert (kept.account, kept.held, kept.state, kept.checkpoint) == ("A", True, QUEUED, {"at": 1})
+
+
+def test_another_job_for_the_same_chat_waits_with_the_account_that_met_the_limit() -> None:
+    """It has not begun, so nothing of it is lost; the wait is no longer than what is left."""
+    kept = decide(job(QUEUED), KeptBack("A", NOW + 30, "flood"), now=NOW)
+    assert (kept.account, kept.held, kept.due, kept.wait, kept.attempts) == ("A", True, NOW + 30, 30, 0)
+
+
+def test_a_refusal_that_would_be_the_same_again_ends_the_job_at_once() -> None:
+    """A chat that does not let the account in is not asked five times."""
+    failed = decide(job(RUNNING), Raised("the account is banned", final=True), now=NOW)
+    assert (failed.state, failed.attempts, failed.due) == (JobState.FAILED, 1, None)
 
 
 def test_a_begin_notes_account_and_time() -> None:

@@ -25,6 +25,7 @@ from states.events import (
 from states.guards import Moment
 from states.machine import Cursor, LeanEvent, LeanMachine, LeanTransition, Row, RulesBroken, by_pair, check
 from states.rules import RULES
+from states.snapshot import Stall
 from tests.states.harness import NOW, effects, in_state, sample
 
 
@@ -85,6 +86,9 @@ def test_quiet_rules_move_only_what_no_rule_depends_on(row: Row) -> None:
         event = attrs.evolve(event, generation=1)
     if row.guard == "foreign":
         event = attrs.evolve(event, link=1)
+    if row.guard in ("asked_for", "told_of_stall"):
+        event = attrs.evolve(event, asked=row.guard == "asked_for")
+        snapshot = attrs.evolve(snapshot, stall=Stall(since=NOW, clients=1, until=NOW + 60, length=60.0, told=True))
     decision = step(snapshot, event, now=NOW + 7, rng=random.Random(), policy=Policy())
     assert decision.record.rule == row.name
     unmoved = {"last_success": None, "proved_at": None}

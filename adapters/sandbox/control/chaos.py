@@ -1,8 +1,8 @@
 """Chaos: a random scenario of everything that heals by itself, always the same for a seed.
 
 Time is cut into slots, and in each slot of each account one thing goes wrong. Left out is what needs the operator (a
-revoked or duplicated login, a ban), what makes an account wait for long (many unknown keys in a row), and what only a
-hostile datacenter does.
+revoked or duplicated login, a ban), what makes an account wait for long (many unknown keys in a row), what only the
+next comparison of numbers shows (a lost difference, a wrong number), and what only a hostile datacenter does.
 """
 
 import itertools
@@ -155,6 +155,14 @@ def _lost_updates(rng: random.Random, phone: str, max_seconds: float) -> Sequenc
     return [(0, Fault(FaultKind.LOST_UPDATE, phone, max_seconds * 0.8)), *lost, found]
 
 
+def _unknown_update(rng: random.Random, phone: str, max_seconds: float) -> Sequence[Incident]:
+    """Return a message whose update no client knows."""
+    return [
+        (0, Fault(FaultKind.UNKNOWN_UPDATE, phone, max_seconds * 0.8)),
+        (max_seconds * 0.4, Push(phone, f"Unknown {rng.randrange(10**6)}")),
+    ]
+
+
 MAX_INCIDENTS: Final = 4
 RECIPES: Final[tuple[Recipe, ...]] = (
     _at_once(FaultKind.RESET),
@@ -177,5 +185,6 @@ RECIPES: Final[tuple[Recipe, ...]] = (
     _bad_msg,
     _wrong_clock,
     _lost_updates,
+    _unknown_update,
 )
 SLOW_TO_HEAL: Final = (_flood, _unknown_key)

@@ -19,7 +19,10 @@ from adapters.sandbox.control.commands import (
     Clear,
     Command,
     CreateChannel,
+    DeletePosted,
+    EditPosted,
     Fill,
+    FreezeAccount,
     GetHistory,
     GetStats,
     Listen,
@@ -41,8 +44,10 @@ from adapters.sandbox.control.login_commands import (
     SetPassword,
     SetTokenLifetime,
 )
+from adapters.sandbox.control.media_commands import ExpireFileReferences, MediaCommand, SendFile
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.server.media import ANY_MIME, SandboxFile
 from adapters.sandbox.server.sandbox import Sandbox
 from adapters.sandbox.store.channels import ChannelMessage
 
@@ -146,7 +151,14 @@ class CommandServer:
                 )
                 return {"id": await made}
             case PostMessage():
-                return {"id": await self._sandbox.post(command.username, command.text, command.sender)}
+                posted = self._sandbox.post(command.username, command.text, command.sender, command.reply_to)
+                return {"id": await posted}
+            case FreezeAccount():
+                await self._sandbox.freeze(command.account, command.until, command.appeal or "")
+            case EditPosted():
+                await self._sandbox.edit(command.chat, command.id, command.text)
+            case DeletePosted():
+                return {"deleted": await self._sandbox.delete(command.chat, command.ids)}
             case Fill():
                 return {"written": await self._sandbox.fill(command.username, command.upto)}
             case GetHistory():
@@ -155,6 +167,8 @@ class CommandServer:
                 return {"port": await self._sandbox.listen(command.account)}
             case Authorize():
                 return {"key": self._sandbox.authorize(command.account).hex()}
+            case MediaCommand():
+                return await self._perform_media(command)
             case LoginCommand():
                 return await self._perform_login(command)
             case ResetCounters():
@@ -166,6 +180,23 @@ class CommandServer:
                     raise SandboxError(f"{MAX_SCENARIOS} scenarios are running already; wait until one is over.")
                 self._running += 1
                 self._tasks.start_soon(self._run, command, self._clock())
+        return {}
+
+    async def _perform_media(self, command: MediaCommand) -> dict[str, Any]:
+        match command:
+            case SendFile():
+                file = SandboxFile(
+                    size=command.size,
+                    name=command.name or "",
+                    mime=command.mime or ANY_MIME,
+                    photo=command.photo,
+                    dc=command.dc,
+                    seed=command.seed or 0,
+                )
+                sent = self._sandbox.send_file(command.chat, file, command.caption or "", command.sender)
+                return {"id": await sent}
+            case ExpireFileReferences():
+                self._sandbox.expire_file_references()
         return {}
 
     async def _perform_login(self, command: LoginCommand) -> dict[str, Any]:

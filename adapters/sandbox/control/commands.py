@@ -13,6 +13,7 @@ from attrs import asdict, frozen
 from adapters.sandbox.control import fields
 from adapters.sandbox.control.fields import Reader
 from adapters.sandbox.control.login_commands import LOGIN_COMMANDS, LoginCommand
+from adapters.sandbox.control.media_commands import MEDIA_COMMANDS, MediaCommand
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults.fault import Fault
 from adapters.sandbox.faults.kinds import FAULT_RULES, OPTION_KEYS, FaultKind
@@ -55,6 +56,33 @@ class PostMessage:
     username: str
     text: str
     sender: str | None = None
+    reply_to: int | None = None
+
+
+@frozen
+class FreezeAccount:
+    """Freeze an account; ``until`` (Unix seconds) is when it will be deleted, and 0 ends it."""
+
+    account: str
+    until: int
+    appeal: str = ""
+
+
+@frozen
+class EditPosted:
+    """Give a message another text; the chat is a channel, or the number of an account whose ids count."""
+
+    chat: str
+    id: int
+    text: str
+
+
+@frozen
+class DeletePosted:
+    """Delete messages of a channel, or private ones for both sides."""
+
+    chat: str
+    ids: tuple[int, ...]
 
 
 @frozen
@@ -97,7 +125,7 @@ class GetStats:
     """Return what happened so far."""
 
 
-Action: TypeAlias = Fault | Clear | Push | PostMessage
+Action: TypeAlias = Fault | Clear | Push | PostMessage | EditPosted | DeletePosted | FreezeAccount
 """What a scenario can do."""
 
 
@@ -108,7 +136,7 @@ class TimedAction:
     at: float
     """Seconds since the scenario was started."""
     action: Action
-    """Nearly always a fault; ``Clear``, ``Push`` and ``PostMessage`` are allowed too."""
+    """Nearly always a fault; ``Clear`` and what changes chats are allowed too."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.at <= MAX_SCENARIO_SECONDS:
@@ -125,7 +153,17 @@ class Scenario:
 
 
 Command: TypeAlias = (
-    Action | CreateChannel | Fill | GetHistory | Listen | Authorize | ResetCounters | GetStats | LoginCommand | Scenario
+    Action
+    | CreateChannel
+    | Fill
+    | GetHistory
+    | Listen
+    | Authorize
+    | ResetCounters
+    | GetStats
+    | LoginCommand
+    | MediaCommand
+    | Scenario
 )
 
 COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] = {
@@ -143,13 +181,25 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] =
     ),
     "post": (
         PostMessage,
-        {"username": fields.read_text, "text": fields.read_text, "sender": fields.read_optional_text},
+        {
+            "username": fields.read_text,
+            "text": fields.read_text,
+            "sender": fields.read_optional_text,
+            "reply_to": fields.read_optional_int,
+        },
     ),
+    "freeze": (
+        FreezeAccount,
+        {"account": fields.read_text, "until": fields.read_count, "appeal": fields.read_optional_text},
+    ),
+    "edit": (EditPosted, {"chat": fields.read_text, "id": fields.read_int, "text": fields.read_text}),
+    "delete": (DeletePosted, {"chat": fields.read_text, "ids": fields.read_ints}),
     "fill": (Fill, {"username": fields.read_text, "upto": fields.read_int}),
     "history": (GetHistory, {"username": fields.read_text, "after": fields.read_count}),
     "listen": (Listen, {"account": fields.read_text}),
     "authorize": (Authorize, {"account": fields.read_text}),
     **LOGIN_COMMANDS,
+    **MEDIA_COMMANDS,
     "mark": (ResetCounters, {}),
     "stats": (GetStats, {}),
 }
@@ -188,6 +238,7 @@ def parse(record: object) -> Command:
         code=fields.read_optional_int(record, "code"),
         text=fields.read_optional_text(record, "text"),
         seconds=fields.read_optional_seconds(record, "seconds"),
+        channel=fields.read_optional_text(record, "channel"),
     )
 
 
@@ -226,7 +277,9 @@ def _step(number: int, record: object) -> TimedAction:
             raise SandboxError("'at' is missing; it says after how many seconds.")
         action = parse({key: value for key, value in record.items() if key != "at"})
         if not isinstance(action, Action):
-            raise SandboxError(f"A scenario cannot do '{record['do']}'; it can do faults, clear, push and post.")
+            raise SandboxError(
+                f"A scenario cannot do '{record['do']}'; it can do faults, clear, push, post, edit and delete."
+            )
         return TimedAction(at, action)
     except SandboxError as error:
         raise SandboxError(f"Step {number} of the scenario: {error}") from error

@@ -28,6 +28,15 @@ def read_texts(record: dict[str, object], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def read_ints(record: dict[str, object], key: str) -> tuple[int, ...]:
+    value = record.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, int) and not isinstance(item, bool) for item in value):
+        raise SandboxError(f"'{key}' is a list of whole numbers, not {value!r}.")
+    if not all(0 < item < 2**31 for item in value):
+        raise SandboxError(f"'{key}' holds numbers from 1 to {2**31 - 1}.")
+    return tuple(value)
+
+
 def read_flag(record: dict[str, object], key: str) -> bool:
     value = record.get(key, False)
     if not isinstance(value, bool):

@@ -52,7 +52,9 @@ class ActiveFaults:
         """Return the faults that are not over, oldest first."""
         return [entry.fault for entry in self._unexpired()]
 
-    def find(self, point: FaultPoint, account: str | None, request: str | None = None) -> Fault | None:
+    def find(
+        self, point: FaultPoint, account: str | None, request: str | None = None, channel: str | None = None
+    ) -> Fault | None:
         """Return the fault that hits this account at this point, without counting an act; None if none does."""
         if not self._active:
             return None
@@ -62,13 +64,16 @@ class ActiveFaults:
                 FAULT_RULES[fault.kind].point is point
                 and fault.matches_account(account)
                 and fault.matches_request(request)
+                and fault.matches_channel(channel)
             ):
                 return fault
         return None
 
-    def trigger(self, point: FaultPoint, account: str | None, request: str | None = None) -> Fault | None:
+    def trigger(
+        self, point: FaultPoint, account: str | None, request: str | None = None, channel: str | None = None
+    ) -> Fault | None:
         """Return the same fault as ``find``, and count one act of it."""
-        fault = self.find(point, account, request)
+        fault = self.find(point, account, request, channel)
         if fault is not None:
             self.count(fault)
         return fault

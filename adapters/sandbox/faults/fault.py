@@ -25,7 +25,10 @@ from adapters.sandbox.phones import normalise
 IMMEDIATE_KINDS: Final = frozenset(
     {FaultKind.RESET, FaultKind.CLOSE, FaultKind.GARBAGE, FaultKind.TRANSPORT_ERROR, FaultKind.FORGET_KEY}
 )
-DEFAULT_REQUESTS: Final = {FaultKind.TOO_LONG: "updates.getDifference"}
+DEFAULT_REQUESTS: Final = {
+    FaultKind.TOO_LONG: "updates.getDifference",
+    FaultKind.LOST_DIFFERENCE: "updates.get*Difference",
+}
 ANY_REQUEST: Final = "*.*"
 """Every request but those of the message layer (``ping`` and its like), whose names have no point."""
 EXAMPLES: Final = {"code": "-404 or 420", "text": "FLOOD_WAIT_30", "seconds": "2"}
@@ -33,6 +36,10 @@ EXAMPLES: Final = {"code": "-404 or 420", "text": "FLOOD_WAIT_30", "seconds": "2
 
 def _account(value: str | None) -> str | None:
     return None if value is None else normalise(value)
+
+
+def _username(value: str | None) -> str | None:
+    return None if value is None else value.removeprefix("@").lower()
 
 
 @frozen
@@ -56,6 +63,8 @@ class Fault:
     code: int | None = None
     text: str | None = None
     seconds: float | None = None
+    channel: str | None = field(default=None, converter=_username)
+    """The username of the channel whose updates are hit; None means all updates."""
 
     def __attrs_post_init__(self) -> None:
         if self.duration is not None and not 0 < self.duration <= MAX_FAULT_SECONDS:
@@ -76,7 +85,12 @@ class Fault:
             self._check_seconds(self.seconds)
         if self.request is not None and len(self.request) > MAX_TEXT:
             raise SandboxError(f"'request' has at most {MAX_TEXT} characters, such as messages.*.")
-        if self.request is not None and not any(_matches(name, self.request) for name in tl.method_names()):
+        if self.channel is not None and not (0 < len(self.channel) <= MAX_TEXT and self.channel.isprintable()):
+            raise SandboxError(f"'channel' is the username of a channel, of at most {MAX_TEXT} characters.")
+        known = FAULT_RULES[self.kind].requests or tl.method_names()
+        if self.request is not None and not any(_matches(name, self.request) for name in known):
+            if named := FAULT_RULES[self.kind].requests:
+                raise SandboxError(f"'{self.kind}' hits {' or '.join(named)}, and not {self.request!r}.")
             raise SandboxError(
                 f"No request is called {self.request!r}; write one such as updates.getState, or a pattern: messages.*."
             )
@@ -122,8 +136,14 @@ class Fault:
         """Return whether it hits this account; one that is still unknown is hit only by a fault for all accounts."""
         return self.account is None or self.account == account
 
+    def matches_channel(self, channel: str | None) -> bool:
+        """Return whether it hits an update of the channel with this username; None stands for no channel."""
+        return self.channel is None or (channel is not None and self.channel == channel.lower())
+
     def matches_request(self, request: str | None) -> bool:
         """Return whether it hits a request of this name; None stands for a point without a request."""
+        if request is not None and (known := FAULT_RULES[self.kind].requests) and request not in known:
+            return False
         return request is None or _matches(request, self.request or DEFAULT_REQUESTS.get(self.kind, ANY_REQUEST))
 
     def __str__(self) -> str:

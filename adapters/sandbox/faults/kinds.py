@@ -19,6 +19,8 @@ MAX_CODE: Final = 999
 MAX_FAULT_SECONDS: Final = 24 * 3600.0
 MAX_DELAY_SECONDS: Final = 3600.0
 MAX_OFFSET_SECONDS: Final = 24 * 3600.0
+WRONG_PTS_BY: Final = 1000
+"""By how much too high the number of a pushed update is."""
 
 
 class FaultKind(StrEnum):
@@ -64,8 +66,14 @@ class FaultKind(StrEnum):
     """Outgoing messages are encrypted under a msg_key that does not match."""
     LOST_UPDATE = "lost_update"
     """Updates are not pushed: a client finds them only in updates.getDifference, afterwards."""
+    LOST_DIFFERENCE = "lost_difference"
+    """A difference is answered as empty, though there is something in it."""
+    WRONG_PTS = "wrong_pts"
+    """Updates are pushed with a number that is ``WRONG_PTS_BY`` too high."""
+    UNKNOWN_UPDATE = "unknown_update"
+    """Updates are pushed with a constructor that no client knows."""
     TOO_LONG = "too_long"
-    """updates.getDifference answers differenceTooLong, so what the client missed is lost."""
+    """updates.getDifference, or the ``request``, says that there is too much to list: what was missed is lost."""
     HOSTILE = "hostile"
     """A request is answered with what costs its reader far more than its sender; ``text`` says what."""
 
@@ -117,6 +125,8 @@ class FaultRule:
     """The values that ``code`` may have, where only a few exist."""
     texts: tuple[str, ...] = ()
     """The values that ``text`` may have, where only a few exist."""
+    requests: tuple[str, ...] = ()
+    """The requests that it can hit, where it makes sense for a few only."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -135,6 +145,7 @@ HOSTILE_TEXTS: Final = (
     "drip",  # a frame of which one byte a second comes
     "differences",  # updates.getDifference without end and without news
 )
+DIFFERENCES: Final = ("updates.getDifference", "updates.getChannelDifference")
 FAULT_RULES: Final[Mapping[FaultKind, FaultRule]] = {
     FaultKind.RESET: FaultRule(FaultPoint.PACKET, optional=("times",), once=True),
     FaultKind.CLOSE: FaultRule(FaultPoint.PACKET, optional=("times",), once=True),
@@ -166,11 +177,14 @@ FAULT_RULES: Final[Mapping[FaultKind, FaultRule]] = {
     ),
     FaultKind.CLOCK_OFFSET: FaultRule(FaultPoint.CLOCK, required=("seconds",), optional=("times",)),
     FaultKind.WRONG_MSG_KEY: FaultRule(FaultPoint.SEAL, optional=("times",)),
-    FaultKind.LOST_UPDATE: FaultRule(FaultPoint.UPDATE, optional=("times",)),
-    FaultKind.TOO_LONG: FaultRule(FaultPoint.REQUEST, optional=("times",)),
+    FaultKind.LOST_UPDATE: FaultRule(FaultPoint.UPDATE, optional=("times", "channel")),
+    FaultKind.LOST_DIFFERENCE: FaultRule(FaultPoint.REQUEST, optional=("times", "request"), requests=DIFFERENCES),
+    FaultKind.WRONG_PTS: FaultRule(FaultPoint.UPDATE, optional=("times", "channel")),
+    FaultKind.UNKNOWN_UPDATE: FaultRule(FaultPoint.UPDATE, optional=("times", "channel")),
+    FaultKind.TOO_LONG: FaultRule(FaultPoint.REQUEST, optional=("times", "request"), requests=DIFFERENCES),
     FaultKind.HOSTILE: FaultRule(
         FaultPoint.REQUEST, required=("text",), optional=("times", "request"), once=True, texts=HOSTILE_TEXTS
     ),
 }
-OPTION_KEYS: Final = ("times", "request", "code", "text", "seconds")
+OPTION_KEYS: Final = ("times", "request", "code", "text", "seconds", "channel")
 """Every key that some kind requires or allows."""

@@ -22,6 +22,7 @@ from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
 from adapters.sandbox.mtproto.key_exchange import KeyExchange
 from adapters.sandbox.mtproto.message_layer import BAD_SALT, LAYER_REQUESTS, IncomingMessage, MessageLayer, check_parity
 from adapters.sandbox.server.connection_socket import CHUNK_BYTES, ConnectionSocket
+from adapters.sandbox.server.faulty_answers import channel_of, pushed_body
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.server.layer_answers import layer_answer
 from adapters.sandbox.server.read_patience import ReadPatience
@@ -122,8 +123,13 @@ class Connection:
         if key is None or store.is_destroyed(key.id) or not self._requests.may_receive(self._owner()):
             return
         # A login that was revoked gets no updates; a lost update is still in the difference.
-        if not self._find_fault(FaultPoint.LOGIN) and not self._trigger_fault(FaultPoint.UPDATE):
-            self._send(tl.dump(update), reply=False, content=True)
+        if self._find_fault(FaultPoint.LOGIN):
+            return
+        faults, fault = self._hub.faults, None
+        if not faults.none:
+            fault = faults.trigger(FaultPoint.UPDATE, self.account, channel=channel_of(update, store))
+        if (body := pushed_body(update, fault)) is not None:
+            self._send(body, reply=False, content=True)
 
     # Reading
 

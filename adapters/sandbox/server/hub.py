@@ -11,9 +11,10 @@ from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
 from adapters.sandbox.mtproto.key_exchange import DiffieHellman
 from adapters.sandbox.server.key_use import KeyUse
 from adapters.sandbox.server.stats import SandboxStats
-from adapters.sandbox.services import ServiceContext, views
+from adapters.sandbox.services import ServiceContext, files, views
 from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore
+from adapters.sandbox.store.events import ChatEvent
 
 
 class UpdateReceiver(Protocol):
@@ -59,17 +60,21 @@ class Hub:
             self.stats.updates_pushed += 1
 
     def deliver(
-        self, messages: Sequence[PrivateMessage | ChannelMessage], origin: UpdateReceiver | None = None
+        self, messages: Sequence[PrivateMessage | ChannelMessage | ChatEvent], origin: UpdateReceiver | None = None
     ) -> None:
-        """Push each message to the connections of all accounts that see it, except the one whose request made it."""
+        """Push each message, edit and deletion to the connections of all who see it, except the one that caused it."""
         for message in messages:
             for account, update in self._pushes(message):
+                files.show_files(self.store.files, account, update)
                 for receiver in self._receivers[account] - {origin}:
                     receiver.push(update)
                     self.stats.updates_pushed += 1
 
-    def _pushes(self, message: PrivateMessage | ChannelMessage) -> Iterator[tuple[int, Any]]:
-        """Yield the connected accounts that see a message, each with the update that shows it."""
+    def _pushes(self, message: PrivateMessage | ChannelMessage | ChatEvent) -> Iterator[tuple[int, Any]]:
+        """Yield the connected accounts that see a message or a change, each with the update that shows it."""
+        if isinstance(message, ChatEvent):
+            yield from self._event_pushes(message)
+            return
         if isinstance(message, PrivateMessage):
             if message.account in self._receivers:
                 users = views.users_of(self.store, [message], message.account)
@@ -80,6 +85,16 @@ class Hub:
         for member in self.store.channels.members(channel.id):
             if member.account in self._receivers:
                 yield member.account, views.new_channel_message(self.store, message, channel, member.account)
+
+    def _event_pushes(self, event: ChatEvent) -> Iterator[tuple[int, Any]]:
+        channel = self.store.channels.by_id(event.box)
+        if channel is None:
+            if event.box in self._receivers:
+                yield event.box, views.account_event(self.store, event)
+            return
+        for member in self.store.channels.members(channel.id):
+            if member.account in self._receivers:
+                yield member.account, views.channel_event(self.store, event, channel, member.account)
 
 
 def _discard(table: dict[int, set[UpdateReceiver]], key: int, receiver: UpdateReceiver) -> None:

@@ -4,14 +4,13 @@ import logging
 from typing import Any
 
 from attrs import define
-from telethon.tl import types
 
 from adapters.sandbox import services
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.faults.fault import Fault
-from adapters.sandbox.faults.kinds import FaultKind
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey
+from adapters.sandbox.server.faulty_answers import faulty_answer
 from adapters.sandbox.server.hub import Hub, UpdateReceiver
 from adapters.sandbox.services import RequestContext
 from adapters.sandbox.store.database import StoredAccount
@@ -40,7 +39,9 @@ class RequestHandler:
         try:
             if self._hub.store.is_destroyed(key.id):
                 raise RpcRefusal(406, "AUTH_KEY_DUPLICATED")
-            value = self._perform(context, query, name) if fault is None else _faulty_answer(context, fault)
+            value = (
+                self._perform(context, query, name) if fault is None else faulty_answer(context, query.request, fault)
+            )
             return tl.rpc_result(msg_id, value)
         except RpcRefusal as refusal:
             return tl.rpc_error(msg_id, refusal)
@@ -105,23 +106,3 @@ class RequestHandler:
         if wanted and account is not None and self._subscribed is None:
             self._subscribed = account
             self._hub.subscribe(account, self._receiver)
-
-
-def _faulty_answer(context: RequestContext, fault: Fault) -> Any:
-    """Return the answer of a fault to a request. Raises RpcRefusal, which is an answer, too."""
-    match fault.kind:
-        case FaultKind.HOSTILE:
-            return _endless_difference(context)
-        case FaultKind.TOO_LONG:
-            return types.updates.DifferenceTooLong(context.store.pts(context.me.id))
-        case FaultKind.REVOKE:
-            raise RpcRefusal(401, fault.text or "AUTH_KEY_UNREGISTERED")
-        case FaultKind.DUPLICATE:
-            raise RpcRefusal(406, "AUTH_KEY_DUPLICATED")
-    raise RpcRefusal(fault.code or 500, fault.text or "INTERNAL")
-
-
-def _endless_difference(context: RequestContext) -> Any:
-    """Return a part of a difference that has no news and says that more will follow."""
-    state = types.updates.State(context.store.pts(context.me.id), 0, context.now(), 0, 0)
-    return types.updates.DifferenceSlice([], [], [], [], [], state)

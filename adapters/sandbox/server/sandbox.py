@@ -30,6 +30,7 @@ from adapters.sandbox.server.content import SandboxContent
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.server.listener import AcceptMode, Listener
 from adapters.sandbox.server.login_settings import LoginSettings
+from adapters.sandbox.server.media import SandboxMedia
 from adapters.sandbox.services import MAX_MISSED, MAX_MISSED_IN_CHANNEL, ServiceContext
 from adapters.sandbox.store.database import SandboxStore
 
@@ -47,7 +48,7 @@ MAX_OPEN_DATACENTERS: Final = 10
 ACCEPT_MODES: Final = {FaultKind.REFUSE: AcceptMode.REFUSING, FaultKind.SYN_DROP: AcceptMode.DROPPING}
 
 
-class Sandbox(LoginSettings, SandboxContent):
+class Sandbox(LoginSettings, SandboxContent, SandboxMedia):
     """A Telegram datacenter on loopback, for as long as the ``async with`` block lasts.
 
     ``dc_id`` is the number of the datacenter, as in ``session.set_dc``; ``host`` a loopback address; ``port`` the port
@@ -181,10 +182,6 @@ class Sandbox(LoginSettings, SandboxContent):
         account, shared = self._hub.store.account(phone), self._hub.shared
         self._hub.store.add_key(key, account.id, shared.key_dc(shared.home_dc(account.phone)))
         return key.data
-
-    def put_file(self, data: bytes, dc_id: int | None = None) -> int:
-        """Put a file into a datacenter, the main one by default; return the number of its document."""
-        return self._hub.shared.files.put(data, dc_id or self.dc_id)
 
     async def inject(self, fault: Fault) -> None:
         """Inject a fault, which acts from now on.

@@ -6,7 +6,19 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, files, messages, password, qr, updates, users
+from adapters.sandbox.services import (
+    auth,
+    changes,
+    channels,
+    dialogs,
+    files,
+    limits,
+    messages,
+    password,
+    qr,
+    updates,
+    users,
+)
 from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
 from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
 from adapters.sandbox.services.context import RequestContext as RequestContext
@@ -23,7 +35,11 @@ def perform(context: RequestContext, request: Any) -> Any:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
     if not service.bots and context.account is not None and context.account.is_bot:
         raise RpcRefusal(400, "BOT_METHOD_INVALID")
-    return service.handle(context, request)
+    limits.check_frozen(context, request)
+    answer = service.handle(context, request)
+    if context.account is not None:
+        files.show_files(context.store.files, context.account.id, answer)
+    return answer
 
 
 def is_known(request: Any) -> bool:
@@ -60,6 +76,7 @@ def waits_for_login(request: Any) -> bool:
 
 SERVICES: Final[dict[Any, Service]] = {
     functions.help.GetConfigRequest: Service(auth.get_config, open=True),
+    functions.help.GetAppConfigRequest: Service(limits.get_app_config, open=True),
     functions.help.GetNearestDcRequest: Service(auth.get_nearest_dc, open=True),
     functions.auth.SendCodeRequest: Service(auth.send_code, open=True),
     functions.auth.SignInRequest: Service(auth.sign_in, open=True),
@@ -85,14 +102,20 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.updates.GetDifferenceRequest: Service(updates.get_difference),
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),
     functions.messages.SendMessageRequest: Service(messages.send_message),
+    functions.messages.EditMessageRequest: Service(changes.edit_message),
+    functions.messages.DeleteMessagesRequest: Service(changes.delete_messages),
+    functions.channels.DeleteMessagesRequest: Service(changes.delete_channel_messages),
     functions.messages.GetHistoryRequest: Service(messages.get_history, bots=False),
     functions.messages.SearchRequest: Service(messages.search, bots=False),
     functions.messages.GetMessagesRequest: Service(messages.get_messages),
     functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs, bots=False),
+    functions.messages.GetPeerDialogsRequest: Service(dialogs.get_peer_dialogs, bots=False),
     functions.messages.ReadHistoryRequest: Service(messages.read_history, bots=False),
     functions.upload.SaveFilePartRequest: Service(files.save_part),
     functions.upload.SaveBigFilePartRequest: Service(files.save_part),
     functions.upload.GetFileRequest: Service(files.get_file),
+    functions.upload.GetFileHashesRequest: Service(files.get_file_hashes),
+    functions.messages.SendMediaRequest: Service(files.send_media),
     functions.channels.JoinChannelRequest: Service(channels.join_channel, bots=False),
     functions.channels.LeaveChannelRequest: Service(channels.leave_channel),
     functions.channels.GetChannelsRequest: Service(channels.get_channels),

@@ -11,13 +11,28 @@ from adapters.sandbox.mtproto.cipher import AuthKey
 from adapters.sandbox.phones import BOT
 from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore, StoredAccount
-from adapters.sandbox.store.files import Files
+from adapters.sandbox.store.events import ChatEvent
 from adapters.sandbox.store.logins import PendingLogins
 
 MAX_SLICE: Final = 100
 """The most messages, or chats, in one answer."""
 MAX_MISSED: Final = 100_000
 MAX_MISSED_IN_CHANNEL: Final = 10_000
+
+
+@define
+class LookupLimit:
+    """How many usernames each account may look up, and the flood wait after that."""
+
+    per_account: int
+    wait: int
+    counts: dict[int, int] = field(factory=dict)
+
+    def charge(self, account: int) -> None:
+        """Count a look-up. Raises RpcRefusal if it is one too many."""
+        self.counts[account] = self.counts.get(account, 0) + 1
+        if self.counts[account] > self.per_account:
+            raise RpcRefusal(420, f"FLOOD_WAIT_{self.wait}")
 
 
 @define
@@ -33,9 +48,11 @@ class ServiceContext:
     max_missed: int = MAX_MISSED
     """A client that missed more messages than this gets differenceTooLong instead of them."""
     max_missed_in_channel: int = MAX_MISSED_IN_CHANNEL
-    files: Files = field(factory=Files)
+    lookups: LookupLimit | None = None
     exported: dict[bytes, int] = field(factory=dict)
     """Logins on their way to another datacenter: the account of each token that was given out and not used."""
+    frozen: dict[int, Any] = field(factory=dict)
+    """The accounts that are frozen, by id, each with its ``limits.Freeze``."""
     logins: PendingLogins = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -64,7 +81,7 @@ class RequestContext:
     """The datacenter that was asked."""
     key: AuthKey
     account: StoredAccount | None
-    deliveries: list[PrivateMessage | ChannelMessage] = field(factory=list)
+    deliveries: list[PrivateMessage | ChannelMessage | ChatEvent] = field(factory=list)
     notices: list[tuple[int, Any]] = field(factory=list)
     """Updates for clients that wait to be logged in, each with the id of the client's key."""
 

@@ -1,11 +1,12 @@
-"""messages.getDialogs: the list of chats, the one with the newest message first."""
+"""The list of chats, the one with the newest message first (messages.getDialogs), and chats by their peers."""
 
 from typing import Any, Final
 
 from attrs import frozen
 from telethon.tl import types
 
-from adapters.sandbox.services import views
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.services import peers, views
 from adapters.sandbox.services.context import MAX_SLICE, RequestContext, seconds
 from adapters.sandbox.store.channels import Channel, ChannelMessage, Member
 from adapters.sandbox.store.database import PrivateMessage
@@ -69,6 +70,36 @@ def get_dialogs(context: RequestContext, request: Any) -> Any:
     if len(page) == len(chats):
         return types.messages.Dialogs(*answer)
     return types.messages.DialogsSlice(len(chats), *answer)
+
+
+def get_peer_dialogs(context: RequestContext, request: Any) -> Any:
+    """Return the chats with these peers, with the numbers of channels, and the account's state.
+
+    A channel that the account is not in is refused, and so are all that were asked for together with it.
+    """
+    if not request.peers:
+        raise RpcRefusal(400, "INPUT_PEERS_EMPTY")
+    if len(request.peers) > MAX_SLICE:
+        raise RpcRefusal(400, "PEERS_LIST_TOO_LONG")
+    store, me = context.store, context.me.id
+    tops = {chat.peer: chat for chat in map(PrivateChat, store.chat_tops(me))}
+    chats: list[Chat] = []
+    for name in request.peers:
+        found = peers.peer(context, getattr(name, "peer", None))
+        if isinstance(found, Channel):
+            chats.append(ChannelChat(found, peers.member(context, found), store.channels.top(found)))
+        elif found.id in tops:
+            chats.append(tops[found.id])
+    joined = [chat for chat in chats if isinstance(chat, ChannelChat)]
+    users = views.users_of(store, [chat.top for chat in chats if isinstance(chat, PrivateChat)], me)
+    senders = views.senders_of(store, [chat.top for chat in joined if chat.top], me)
+    return types.messages.PeerDialogs(
+        [_dialog(context, chat) for chat in chats],
+        [_top(chat, me) for chat in chats if chat.top],
+        [views.channel(store, chat.channel, me) for chat in joined],
+        list({user.id: user for user in users + senders}.values()),
+        views.state(store.pts(me), context.now()),
+    )
 
 
 def _chats(context: RequestContext) -> list[Chat]:

@@ -26,7 +26,8 @@ def send_message(context: RequestContext, request: Any) -> Any:
         raise RpcRefusal(400, "RANDOM_ID_EMPTY")
     if isinstance(peer, Channel):
         return _send_to_channel(context, peer, request)
-    sent = context.store.send(context.me.id, peer.id, request.message, request.random_id)
+    answered = _answered(request.reply_to)
+    sent = context.store.send(context.me.id, peer.id, request.message, request.random_id, answered)
     context.deliveries += sent.copies
     mine = sent.mine
     return types.UpdateShortSentMessage(mine.id, mine.pts, 1, views.date(mine.date), out=True)
@@ -41,11 +42,17 @@ def _send_to_channel(context: RequestContext, channel: Channel, request: Any) ->
     member = context.store.channels.member(channel, context.me.id)
     if member is None or not (channel.megagroup or member.admin):
         raise RpcRefusal(403, "CHAT_WRITE_FORBIDDEN")
-    sent = context.store.channels.send(channel, context.me.id, request.message, request.random_id)
+    answered = _answered(request.reply_to)
+    sent = context.store.channels.send(channel, context.me.id, request.message, request.random_id, answered)
     context.deliveries.append(sent)
     pushed = views.new_channel_message(context.store, sent, channel, context.me.id)
     pushed.updates.insert(0, types.UpdateMessageID(sent.id, request.random_id))
     return pushed
+
+
+def _answered(reply_to: Any) -> int | None:
+    """Return the message that a new one answers."""
+    return int(reply_to.reply_to_msg_id) if isinstance(reply_to, types.InputReplyToMessage) else None
 
 
 def get_history(context: RequestContext, request: Any) -> Any:
@@ -123,7 +130,7 @@ def get_messages(context: RequestContext, request: Any) -> Any:
 
 
 def number_of(name: Any) -> int:
-    """Return the id that an InputMessage carries, or 0: the sandbox has no pinned messages and no replies."""
+    """Return the id that an InputMessage carries, or 0: the sandbox has no pinned messages and finds no answers."""
     return int(name.id) if isinstance(name, types.InputMessageID) else 0
 
 

@@ -12,6 +12,7 @@ from telethon.tl import types
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.services import peers, views
 from adapters.sandbox.services.context import MAX_SLICE, RequestContext, seconds
+from adapters.sandbox.store.events import EventKind
 
 
 def get_state(context: RequestContext, _: Any) -> Any:
@@ -30,17 +31,19 @@ def get_difference(context: RequestContext, request: Any) -> Any:
     if known > pts or pts - known > context.shared.max_missed:
         return types.updates.DifferenceTooLong(pts)
     limit = min(MAX_SLICE, request.pts_total_limit or MAX_SLICE, request.pts_limit or MAX_SLICE)
-    missed = context.store.messages_since(me, known, max(limit, 1))
+    missed = context.store.missed(me, known, max(limit, 1))
     channels = context.store.channels.news(me, seconds(request.date))
-    if not missed and not channels:
+    if missed.reached is None and not channels:
         return types.updates.DifferenceEmpty(context.now(), views.SEQ)
-    users = views.users_of(context.store, missed, me)
+    others = [update for event in missed.events if (update := views.account_update(context.store, event))]
+    changed = [context.store.message(me, event.ids[0]) for event in missed.events if event.kind is EventKind.EDIT]
+    users = views.users_of(context.store, [*missed.messages, *(m for m in changed if m)], me)
     chats = [views.channel(context.store, channel, me) for channel in channels]
     news = [types.UpdateChannelTooLong(channel.id, channel.pts) for channel in channels]
-    messages = [views.message(m) for m in missed]
-    state = views.state(missed[-1].pts if missed else pts, context.now())
+    messages = [views.message(m) for m in missed.messages]
+    state = views.state(missed.reached or pts, context.now())
     kind = types.updates.Difference if state.pts == pts else types.updates.DifferenceSlice
-    return kind(messages, [], news, chats, users, state)
+    return kind(messages, [], others + news, chats, users, state)
 
 
 def get_channel_difference(context: RequestContext, request: Any) -> Any:
@@ -62,8 +65,11 @@ def get_channel_difference(context: RequestContext, request: Any) -> Any:
         return types.updates.ChannelDifferenceTooLong(
             dialog, messages, chats, views.senders_of(store, shown, me), final=True
         )
-    missed = store.channels.messages_since(channel, request.pts, limit)
-    reached = missed[-1].pts
-    messages = [views.channel_message(m, channel, me) for m in missed]
-    users = views.senders_of(store, missed, me)
-    return types.updates.ChannelDifference(reached, messages, [], chats, users, final=reached == channel.pts)
+    missed = store.channels.missed(channel, request.pts, limit)
+    reached = missed.reached
+    assert reached is not None, "every number of a channel's pts belongs to an event"
+    messages = [views.channel_message(m, channel, me) for m in missed.messages]
+    others = [update for event in missed.events if (update := views.channel_update(store, event, channel, me))]
+    changed = [store.channels.message(channel, event.ids[0]) for event in missed.events if event.kind is EventKind.EDIT]
+    users = views.senders_of(store, [*missed.messages, *(m for m in changed if m)], me)
+    return types.updates.ChannelDifference(reached, messages, others, chats, users, final=reached == channel.pts)

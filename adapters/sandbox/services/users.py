@@ -7,6 +7,7 @@ from telethon.tl import types
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.services import peers, views
 from adapters.sandbox.services.context import RequestContext
+from adapters.sandbox.store import channels
 from adapters.sandbox.store.database import StoredAccount
 
 MAX_USERS: Final = 200
@@ -34,6 +35,10 @@ def resolve_phone(context: RequestContext, request: Any) -> Any:
 
 def resolve_username(context: RequestContext, request: Any) -> Any:
     name = request.username.lower()
+    if context.shared.lookups is not None:
+        context.shared.lookups.charge(context.me.id)
+    if not channels.USERNAME.fullmatch(name):
+        raise RpcRefusal(400, "USERNAME_INVALID")
     channel = context.store.channels.by_username(name)
     if channel is not None:
         chats = [views.channel(context.store, channel, context.me.id)]

@@ -8,6 +8,7 @@ from telethon.tl import types
 
 from adapters.sandbox.store.channels import Channel, ChannelMessage, Member
 from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage, SandboxStore, StoredAccount
+from adapters.sandbox.store.events import ChatEvent, EventKind
 
 SEQ: Final = 1
 """Never changes: updates are pushed with seq 0, which clients do not count."""
@@ -108,7 +109,16 @@ def _users(store: SandboxStore, ids: list[int], viewer: int) -> list[Any]:
 def message(item: PrivateMessage) -> Any:
     sender = types.PeerUser(item.sender) if item.out else None
     peer = types.PeerUser(item.peer)
-    return types.Message(item.id, peer, date(item.date), item.text, out=item.out, from_id=sender)
+    return types.Message(
+        item.id,
+        peer,
+        date(item.date),
+        item.text,
+        out=item.out,
+        from_id=sender,
+        reply_to=_reply(item.reply_to),
+        edit_date=date(item.edited) if item.edited else None,
+    )
 
 
 def new_message(item: PrivateMessage, users: list[Any]) -> Any:
@@ -182,8 +192,21 @@ def channel_message(item: ChannelMessage, where: Channel, viewer: int) -> Any:
     sender = None
     if where.megagroup:
         sender = peer if item.sender is None else types.PeerUser(item.sender)
-    out = item.sender == viewer
-    return types.Message(item.id, peer, date(item.date), item.text, out=out, post=not where.megagroup, from_id=sender)
+    return types.Message(
+        item.id,
+        peer,
+        date(item.date),
+        item.text,
+        out=item.sender == viewer,
+        post=not where.megagroup,
+        from_id=sender,
+        reply_to=_reply(item.reply_to),
+        edit_date=date(item.edited) if item.edited else None,
+    )
+
+
+def _reply(to: int | None) -> Any:
+    return types.MessageReplyHeader(reply_to_msg_id=to) if to else None
 
 
 def channel_messages(
@@ -204,6 +227,38 @@ def new_channel_message(store: SandboxStore, item: ChannelMessage, where: Channe
     update = types.UpdateNewChannelMessage(channel_message(item, where, viewer), item.pts, 1)
     chats = [channel(store, where, viewer)]
     return types.Updates([update], senders_of(store, [item], viewer), chats, date(item.date), 0)
+
+
+def account_update(store: SandboxStore, event: ChatEvent) -> Any:
+    """Return the update that tells an account of an edit or a deletion; None for an edit of what is deleted by now."""
+    if event.kind is EventKind.DELETE:
+        return types.UpdateDeleteMessages(list(event.ids), event.pts, event.pts_count)
+    item = store.message(event.box, event.ids[0])
+    return types.UpdateEditMessage(message(item), event.pts, event.pts_count) if item else None
+
+
+def account_event(store: SandboxStore, event: ChatEvent) -> Any:
+    """Return what pushes an edit or a deletion to its account."""
+    item = store.message(event.box, event.ids[0]) if event.kind is EventKind.EDIT else None
+    users = users_of(store, [item] if item else [], event.box)
+    return types.Updates([account_update(store, event)], users, [], date(event.date), 0)
+
+
+def channel_update(store: SandboxStore, event: ChatEvent, where: Channel, viewer: int) -> Any:
+    """Return the update that tells a member of an edit or a deletion; None for an edit of what is deleted by now."""
+    if event.kind is EventKind.DELETE:
+        return types.UpdateDeleteChannelMessages(where.id, list(event.ids), event.pts, event.pts_count)
+    item = store.channels.message(where, event.ids[0])
+    if item is None:
+        return None
+    return types.UpdateEditChannelMessage(channel_message(item, where, viewer), event.pts, event.pts_count)
+
+
+def channel_event(store: SandboxStore, event: ChatEvent, where: Channel, viewer: int) -> Any:
+    """Return what pushes an edit or a deletion to a member."""
+    item = store.channels.message(where, event.ids[0]) if event.kind is EventKind.EDIT else None
+    users, chats = senders_of(store, [item] if item else [], viewer), [channel(store, where, viewer)]
+    return types.Updates([channel_update(store, event, where, viewer)], users, chats, date(event.date), 0)
 
 
 def channel_dialog(item: Channel, member: Member, unread: int) -> Any:

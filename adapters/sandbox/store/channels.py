@@ -1,7 +1,7 @@
 """Channels and groups as the datacenter remembers them: members, messages, event numbers.
 
-A broadcast channel and a megagroup are the same here; they differ in who may write. Every message is one event, so a
-channel's pts grows by one with each, without gaps.
+A broadcast channel and a megagroup are the same here; they differ in who may write. Every message, every edit and every
+deletion of a message is one event, so a channel's pts grows by one with each, without gaps.
 """
 
 import re
@@ -13,6 +13,8 @@ from typing import Final
 from attrs import astuple, define, field, frozen
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
+from adapters.sandbox.store import events
+from adapters.sandbox.store.events import ChatEvent, EventKind, Missed, transaction
 from adapters.sandbox.store.paging import ALL_MESSAGES, HistoryWindow, SearchCriteria, SqlCondition
 
 FIRST_CHANNEL_ID: Final = 1_000_000_001
@@ -49,7 +51,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS channel_messages_by_random_id
 
 CHANNEL: Final = "SELECT c.id, c.username, c.title, c.megagroup, c.date, c.pts, c.last_message FROM channels c"
 MEMBER: Final = "SELECT channel, account, admin, date, read_up_to FROM channel_members"
-MESSAGE: Final = "SELECT channel, id, pts, sender, text, date, random_id FROM channel_messages"
+COLUMNS: Final = "channel, id, pts, sender, text, date, random_id, edited, deleted, reply_to"
+MESSAGE: Final = f"SELECT {COLUMNS} FROM channel_messages"
+INSERT: Final = f"INSERT INTO channel_messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @frozen
@@ -65,7 +69,7 @@ class Channel:
     pts: int
     """The number of its last event."""
     last_message: int
-    """Its id, and so the number of messages: none is ever removed."""
+    """Its id, and so the number of messages: a deleted one is only hidden."""
 
     def access_hash_for(self, viewer: int) -> int:
         """Return the access hash with which this viewer may name the channel."""
@@ -95,9 +99,15 @@ class ChannelMessage:
     sender: int | None
     """The account that wrote it; None when the channel itself is the author."""
     text: str
+    """The present one; a deleted message keeps its last."""
     date: int
     """Seconds since the epoch."""
     random_id: int | None
+    edited: int | None = None
+    """When it was edited last, in seconds since the epoch."""
+    deleted: int | None = None
+    reply_to: int | None = None
+    """The message that it answers."""
 
 
 @define
@@ -112,12 +122,7 @@ class ChannelStore:
 
         Raises SandboxError for a name that Telegram would not take, and when a channel of the other kind has the name.
         """
-        name = username.removeprefix("@")
-        if not USERNAME.fullmatch(name) or ACCOUNT_USERNAME.fullmatch(name):
-            raise SandboxError(
-                f"{username!r} is not a username for a channel; use 4 to 32 letters, digits and underscores, a letter "
-                "first (user and a number is the username of an account)."
-            )
+        name = _checked_name(username)
         if not title.strip() or len(title) > MAX_TITLE:
             raise SandboxError(f"The title of @{name} has {len(title)} characters; it has 1 to {MAX_TITLE}.")
         there = self.by_username(name)
@@ -130,6 +135,14 @@ class ChannelStore:
         else:
             self._db.execute("UPDATE channels SET title = ? WHERE id = ?", (title, there.id))
         return self.named(name)
+
+    def rename(self, username: str, to: str) -> None:
+        """Give a channel another username; the old one is free then. Raises SandboxError."""
+        channel, name = self.named(username), _checked_name(to)
+        try:
+            self._db.execute("UPDATE channels SET username = ? WHERE id = ?", (name, channel.id))
+        except sqlite3.IntegrityError as error:
+            raise SandboxError(f"@{name} is taken; give that channel another username first.") from error
 
     def named(self, username: str) -> Channel:
         """Return the channel of this username. Raises SandboxError when it does not exist."""
@@ -153,15 +166,16 @@ class ChannelStore:
         return self._channels("JOIN channel_members m ON m.channel = c.id WHERE m.account = ?", (account,))
 
     def news(self, account: int, since: int) -> list[Channel]:
-        """Return the account's channels whose last message is from this second or later.
+        """Return the account's channels whose last message, edit or deletion is from this second or later.
 
         The second itself is included, because a date of whole seconds does not tell what came first within one.
         """
         joined = (
             "JOIN channel_members m ON m.channel = c.id "
-            "JOIN channel_messages x ON x.channel = c.id AND x.id = c.last_message WHERE m.account = ? AND x.date >= ?"
+            "LEFT JOIN channel_messages x ON x.channel = c.id AND x.id = c.last_message WHERE m.account = ? AND "
+            "(x.date >= ? OR EXISTS (SELECT 1 FROM events e WHERE e.box = c.id AND e.date >= ?))"
         )
-        return self._channels(joined, (account, since))
+        return self._channels(joined, (account, since, since))
 
     # Members
 
@@ -197,20 +211,23 @@ class ChannelStore:
 
     def unread(self, member: Member) -> int:
         """Return how many messages of others are newer than the last one read."""
-        query = "SELECT count(*) FROM channel_messages WHERE channel = ? AND id > ? AND sender IS NOT ?"
+        unread = "channel = ? AND id > ? AND sender IS NOT ? AND deleted IS NULL"
+        query = f"SELECT count(*) FROM channel_messages WHERE {unread}"
         (count,) = self._db.execute(query, (member.channel, member.read_up_to, member.account)).fetchone()
         return int(count)
 
     # Messages
 
-    def send(self, channel: Channel, sender: int | None, text: str, random_id: int | None) -> ChannelMessage:
+    def send(
+        self, channel: Channel, sender: int | None, text: str, random_id: int | None, reply_to: int | None = None
+    ) -> ChannelMessage:
         """Store a new message. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when the sender sent it before."""
         bump = "UPDATE channels SET pts = pts + 1, last_message = last_message + 1 WHERE id = ?"
         self._db.execute("BEGIN IMMEDIATE")
         try:
             pts, id_ = self._db.execute(f"{bump} RETURNING pts, last_message", (channel.id,)).fetchone()
-            message = ChannelMessage(channel.id, id_, pts, sender, text, self._now(), random_id)
-            self._db.execute("INSERT INTO channel_messages VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(message))
+            message = ChannelMessage(channel.id, id_, pts, sender, text, self._now(), random_id, reply_to=reply_to)
+            self._db.execute(INSERT, astuple(message))
             self._db.execute("COMMIT")
         except sqlite3.IntegrityError as error:
             self._db.execute("ROLLBACK")
@@ -241,33 +258,68 @@ class ChannelStore:
         rows = (
             (
                 *(channel.id, id_, channel.pts + id_ - there, authors[id_ % len(authors)], f"Message {id_}"),
-                *(date(id_), None),
+                *(date(id_), None, None, None, None),
             )
             for id_ in range(there + 1, upto + 1)
         )
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO channel_messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany(INSERT, rows)
             update = "UPDATE channels SET pts = ?, last_message = ?, date = min(date, ?) WHERE id = ?"
             self._db.execute(update, (channel.pts + upto - there, upto, date(there), channel.id))
             read = "UPDATE channel_members SET read_up_to = ? WHERE channel = ? AND read_up_to = ?"
             self._db.execute(read, (upto, channel.id, there))
         return upto - there
 
+    def edit(self, channel: Channel, id_: int, text: str) -> ChatEvent:
+        """Give a message another text. Raises RpcRefusal when it does not exist, and when it has this text already."""
+        message = self.message(channel, id_)
+        if message is None:
+            raise RpcRefusal(400, "MESSAGE_ID_INVALID")
+        if message.text == text:
+            raise RpcRefusal(400, "MESSAGE_NOT_MODIFIED")
+        with transaction(self._db):
+            event = self._event(channel, EventKind.EDIT, (id_,))
+            update = "UPDATE channel_messages SET text = ?, edited = ? WHERE channel = ? AND id = ?"
+            self._db.execute(update, (text, event.date, channel.id, id_))
+        return event
+
+    def delete(self, channel: Channel, ids: Iterable[int]) -> ChatEvent | None:
+        """Delete those of the messages that exist; return the event, or None when there is none of them."""
+        there = tuple(id_ for id_ in dict.fromkeys(ids) if self.message(channel, id_))
+        if not there:
+            return None
+        with transaction(self._db):
+            event = self._event(channel, EventKind.DELETE, there)
+            update = "UPDATE channel_messages SET deleted = ? WHERE channel = ? AND id = ?"
+            self._db.executemany(update, [(event.date, channel.id, id_) for id_ in there])
+        return event
+
+    def _event(self, channel: Channel, kind: EventKind, ids: tuple[int, ...]) -> ChatEvent:
+        bump = "UPDATE channels SET pts = pts + ? WHERE id = ? RETURNING pts"
+        (pts,) = self._db.execute(bump, (len(ids), channel.id)).fetchone()
+        event = ChatEvent(channel.id, pts, len(ids), kind, ids, self._now())
+        events.record(self._db, event)
+        return event
+
     def messages(self, channel: Channel, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
-        """Return the messages with a higher id than ``after``, oldest first; a limit of -1 means no limit."""
+        """Return the messages with a higher id than ``after``, oldest first, deleted ones too; -1 means no limit."""
         return self._messages("WHERE channel = ? AND id > ? ORDER BY id LIMIT ?", (channel.id, after, limit))
 
-    def messages_since(self, channel: Channel, pts: int, limit: int) -> list[ChannelMessage]:
-        """Return the messages after this event, oldest first."""
-        return self._messages("WHERE channel = ? AND pts > ? ORDER BY pts LIMIT ?", (channel.id, pts, limit))
+    def missed(self, channel: Channel, pts: int, limit: int) -> Missed[ChannelMessage]:
+        """Return what happened after this event, as much of it as ``limit`` events."""
+        new = self._messages("WHERE channel = ? AND pts > ? ORDER BY pts LIMIT ?", (channel.id, pts, limit))
+        return events.merge(new, events.since(self._db, channel.id, pts, limit), limit)
 
     def message(self, channel: Channel, id_: int) -> ChannelMessage | None:
-        return next(iter(self._messages("WHERE channel = ? AND id = ?", (channel.id, id_))), None)
+        """Return a message that is not deleted."""
+        found = self._messages("WHERE channel = ? AND id = ? AND deleted IS NULL", (channel.id, id_))
+        return next(iter(found), None)
 
     def top(self, channel: Channel) -> ChannelMessage | None:
-        """Return the last message."""
-        return self.message(channel, channel.last_message)
+        """Return the last message that is not deleted."""
+        found = self._messages("WHERE channel = ? AND deleted IS NULL ORDER BY id DESC LIMIT 1", (channel.id,))
+        return next(iter(found), None)
 
     def history(
         self, channel: Channel, window: HistoryWindow, criteria: SearchCriteria = ALL_MESSAGES
@@ -276,8 +328,9 @@ class ChannelStore:
         return [ChannelMessage(*row) for row in window.read(self._db, MESSAGE, _chosen(channel, criteria))]
 
     def count_messages(self, channel: Channel, criteria: SearchCriteria = ALL_MESSAGES) -> int:
-        if criteria == ALL_MESSAGES:
-            return channel.last_message  # counting anew for each page would be most of its cost
+        if criteria == ALL_MESSAGES:  # counting all of them anew for each page would be most of its cost
+            query = "SELECT count(*) FROM channel_messages WHERE channel = ? AND deleted IS NOT NULL"
+            return channel.last_message - int(self._db.execute(query, (channel.id,)).fetchone()[0])
         chosen = _chosen(channel, criteria)
         query = f"SELECT count(*) FROM channel_messages WHERE {chosen.sql}"
         return int(self._db.execute(query, chosen.values).fetchone()[0])
@@ -293,7 +346,17 @@ class ChannelStore:
 
 
 def _chosen(channel: Channel, criteria: SearchCriteria) -> SqlCondition:
-    chat = SqlCondition("channel = ?", (channel.id,))
+    chat = SqlCondition("channel = ? AND deleted IS NULL", (channel.id,))
     if criteria.author is not None:
         chat = chat.also("sender IS ?", None if criteria.author == channel.id else criteria.author)
     return criteria.within(chat)
+
+
+def _checked_name(username: str) -> str:
+    name = username.removeprefix("@")
+    if not USERNAME.fullmatch(name) or ACCOUNT_USERNAME.fullmatch(name):
+        raise SandboxError(
+            f"{username!r} is not a username for a channel; use 4 to 32 letters, digits and underscores, a letter "
+            "first (user and a number is the username of an account)."
+        )
+    return name

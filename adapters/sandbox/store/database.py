@@ -16,15 +16,19 @@ from attrs import astuple, define, evolve, field, frozen
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.mtproto.cipher import AuthKey
 from adapters.sandbox.phones import BOT, normalise
-from adapters.sandbox.store import channels, credentials
+from adapters.sandbox.store import channels, credentials, events, files
 from adapters.sandbox.store.channels import FIRST_PTS, ChannelStore
 from adapters.sandbox.store.credentials import CredentialStore, NumberStatus
+from adapters.sandbox.store.events import ChatEvent, EventKind, Missed, transaction
+from adapters.sandbox.store.files import FileStore
 from adapters.sandbox.store.paging import ALL_MESSAGES, HistoryWindow, SearchCriteria, SqlCondition
 
 SERVICE_ID: Final = 777000
 """The account that Telegram's own notices come from; it exists in every datacenter."""
 SERVICE_PHONE: Final = "42777"
-MESSAGE: Final = "SELECT account, id, pts, peer, sender, out, text, date, random_id FROM messages"
+COLUMNS: Final = "account, id, pts, peer, sender, out, text, date, random_id, edited, deleted, reply_to, twin"
+MESSAGE: Final = f"SELECT {COLUMNS} FROM messages"
+CHAT: Final = "account = ? AND peer = ? AND deleted IS NULL"
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -85,6 +89,13 @@ class PrivateMessage:
     date: int
     """Seconds since the epoch."""
     random_id: int | None
+    edited: int | None = None
+    """When it was edited last, in seconds since the epoch."""
+    deleted: int | None = None
+    reply_to: int | None = None
+    """The message that it answers, by the account's own numbering."""
+    twin: int | None = None
+    """The id of the other side's copy. None for a note to oneself, and in a store of an earlier version."""
 
 
 @frozen
@@ -121,6 +132,7 @@ class SandboxStore:
     _db: sqlite3.Connection = field(init=False)
     channels: ChannelStore = field(init=False)
     credentials: CredentialStore = field(init=False)
+    files: FileStore = field(init=False)
 
     def __enter__(self) -> Self:
         try:
@@ -128,13 +140,15 @@ class SandboxStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
-            self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA)
+            self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA + events.SCHEMA + files.SCHEMA)
+            events.add_columns(self._db)
         except sqlite3.Error as error:
             raise SandboxError(
                 f"The sandbox cannot use {self._file} ({error}); check that no other sandbox has it open, or delete it."
             ) from error
         self.channels = ChannelStore(self._db, self._clock)
         self.credentials = CredentialStore(self._db)
+        self.files = FileStore(self._db, self._file and self._file.parent / "files")
         self._accounts = {
             id_: StoredAccount(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")
         }
@@ -153,6 +167,7 @@ class SandboxStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.files.close()
         self._db.close()
 
     def account(self, phone: str) -> StoredAccount:
@@ -229,47 +244,108 @@ class SandboxStore:
         (pts,) = self._db.execute("SELECT pts FROM accounts WHERE id = ?", (account,)).fetchone()
         return int(pts)
 
-    def send(self, sender: int, receiver: int, text: str, random_id: int | None) -> SentCopies:
-        """Store a new message for both sides. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when it was sent before."""
+    def send(
+        self, sender: int, receiver: int, text: str, random_id: int | None, reply_to: int | None = None
+    ) -> SentCopies:
+        """Store a new message for both sides. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when it was sent before.
+
+        ``reply_to`` is a message by the sender's numbering; the receiver's copy names its own copy of that.
+        """
         date = int(self._clock())
-        self._db.execute("BEGIN IMMEDIATE")
+        answered = self.message(sender, reply_to) if reply_to else None
         try:
-            mine = self._append(sender, receiver, sender=sender, text=text, date=date, random_id=random_id)
-            theirs = None
-            if sender != receiver:
-                theirs = self._append(receiver, sender, sender=sender, text=text, date=date, random_id=None)
-            self._db.execute("COMMIT")
+            with transaction(self._db):
+                mine = self._append(
+                    sender, receiver, sender=sender, text=text, date=date, random_id=random_id, reply_to=reply_to
+                )
+                if sender == receiver:
+                    return SentCopies(mine, None)
+                theirs = self._append(
+                    receiver,
+                    sender,
+                    sender=sender,
+                    text=text,
+                    date=date,
+                    random_id=None,
+                    reply_to=answered.twin if answered else None,
+                    twin=mine.id,
+                )
+                update = "UPDATE messages SET twin = ? WHERE account = ? AND id = ?"
+                self._db.execute(update, (theirs.id, sender, mine.id))
         except sqlite3.IntegrityError as error:
-            self._db.execute("ROLLBACK")
             raise RpcRefusal(500, "RANDOM_ID_DUPLICATE") from error
-        return SentCopies(mine, theirs)
+        return SentCopies(evolve(mine, twin=theirs.id), theirs)
+
+    def edit(self, account: int, id_: int, text: str) -> list[ChatEvent]:
+        """Give a message another text, in the copies of both sides.
+
+        Raises RpcRefusal when it does not exist, and when it has this text already.
+        """
+        message = self.message(account, id_)
+        if message is None:
+            raise RpcRefusal(400, "MESSAGE_ID_INVALID")
+        if message.text == text:
+            raise RpcRefusal(400, "MESSAGE_NOT_MODIFIED")
+        with transaction(self._db):
+            made = [self._event(owner, EventKind.EDIT, ids) for owner, ids in self._copies([message]).items()]
+            update = "UPDATE messages SET text = ?, edited = ? WHERE account = ? AND id = ?"
+            self._db.executemany(update, [(text, one.date, one.box, id_) for one in made for id_ in one.ids])
+        return made
+
+    def delete(self, account: int, ids: Iterable[int], *, revoke: bool) -> list[ChatEvent]:
+        """Delete those of the messages that exist, with ``revoke`` the other sides' copies too."""
+        found = [message for id_ in dict.fromkeys(ids) if (message := self.message(account, id_))]
+        copies = self._copies(found) if revoke else {account: tuple(message.id for message in found)}
+        with transaction(self._db):
+            made = [self._event(owner, EventKind.DELETE, there) for owner, there in copies.items() if there]
+            update = "UPDATE messages SET deleted = ? WHERE account = ? AND id = ?"
+            self._db.executemany(update, [(one.date, one.box, id_) for one in made for id_ in one.ids])
+        return made
+
+    def _copies(self, messages: Iterable[PrivateMessage]) -> dict[int, tuple[int, ...]]:
+        """Return the ids of the messages and of their copies that still exist, by account."""
+        copies: dict[int, tuple[int, ...]] = {}
+        for message in messages:
+            copies[message.account] = (*copies.get(message.account, ()), message.id)
+            if message.twin is not None and self.message(message.peer, message.twin):
+                copies[message.peer] = (*copies.get(message.peer, ()), message.twin)
+        return copies
+
+    def _event(self, account: int, kind: EventKind, ids: tuple[int, ...]) -> ChatEvent:
+        bump = "UPDATE accounts SET pts = pts + ? WHERE id = ? RETURNING pts"
+        (pts,) = self._db.execute(bump, (len(ids), account)).fetchone()
+        event = ChatEvent(account, pts, len(ids), kind, ids, int(self._clock()))
+        events.record(self._db, event)
+        return event
 
     def messages(self, account: int) -> list[PrivateMessage]:
-        """Return all messages of the account, oldest first."""
+        """Return all messages of the account, oldest first, deleted ones too."""
         return self._select("WHERE account = ? ORDER BY id", (account,))
 
-    def messages_since(self, account: int, pts: int, limit: int) -> list[PrivateMessage]:
-        """Return the messages after this event, oldest first."""
-        return self._select("WHERE account = ? AND pts > ? ORDER BY pts LIMIT ?", (account, pts, limit))
+    def missed(self, account: int, pts: int, limit: int) -> Missed[PrivateMessage]:
+        """Return what happened after this event, as much of it as ``limit`` events."""
+        new = self._select("WHERE account = ? AND pts > ? ORDER BY pts LIMIT ?", (account, pts, limit))
+        return events.merge(new, events.since(self._db, account, pts, limit), limit)
 
     def message(self, account: int, id_: int) -> PrivateMessage | None:
-        return next(iter(self._select("WHERE account = ? AND id = ?", (account, id_))), None)
+        """Return a message that is not deleted."""
+        return next(iter(self._select("WHERE account = ? AND id = ? AND deleted IS NULL", (account, id_))), None)
 
     def history(
         self, account: int, peer: int, window: HistoryWindow, criteria: SearchCriteria = ALL_MESSAGES
     ) -> list[PrivateMessage]:
         """Return a part of one chat, newest first."""
-        chosen = criteria.within(SqlCondition("account = ? AND peer = ?", (account, peer)))
+        chosen = criteria.within(SqlCondition(CHAT, (account, peer)))
         return [PrivateMessage(*row) for row in window.read(self._db, MESSAGE, chosen)]
 
     def count_history(self, account: int, peer: int, criteria: SearchCriteria = ALL_MESSAGES) -> int:
-        chosen = criteria.within(SqlCondition("account = ? AND peer = ?", (account, peer)))
+        chosen = criteria.within(SqlCondition(CHAT, (account, peer)))
         query = f"SELECT count(*) FROM messages WHERE {chosen.sql}"
         return int(self._db.execute(query, chosen.values).fetchone()[0])
 
     def chat_tops(self, account: int) -> list[PrivateMessage]:
         """Return the last message of each chat, newest first."""
-        newest = "SELECT max(id) FROM messages WHERE account = ? GROUP BY peer"
+        newest = "SELECT max(id) FROM messages WHERE account = ? AND deleted IS NULL GROUP BY peer"
         return self._select(f"WHERE account = ? AND id IN ({newest}) ORDER BY id DESC", (account, account))
 
     def mark_read(self, account: int, peer: int, newest: int) -> None:
@@ -285,7 +361,7 @@ class SandboxStore:
 
     def unread(self, account: int, peer: int) -> int:
         """Return how many incoming messages of the chat are newer than the last one read."""
-        query = "SELECT count(*) FROM messages WHERE account = ? AND peer = ? AND out = 0 AND id > ?"
+        query = f"SELECT count(*) FROM messages WHERE {CHAT} AND out = 0 AND id > ?"
         (count,) = self._db.execute(query, (account, peer, self.read_up_to(account, peer))).fetchone()
         return int(count)
 
@@ -299,14 +375,27 @@ class SandboxStore:
         return account
 
     def _append(
-        self, account: int, peer: int, *, sender: int, text: str, date: int, random_id: int | None
+        self,
+        account: int,
+        peer: int,
+        *,
+        sender: int,
+        text: str,
+        date: int,
+        random_id: int | None,
+        reply_to: int | None,
+        twin: int | None = None,
     ) -> PrivateMessage:
         """Store one copy; the caller holds the transaction."""
         step = "pts = pts + 1, last_message = last_message + 1"
         bump = f"UPDATE accounts SET {step} WHERE id = ? RETURNING pts, last_message"
         pts, id_ = self._db.execute(bump, (account,)).fetchone()
-        message = PrivateMessage(account, id_, pts, peer, sender, account == sender, text, date, random_id)
-        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", astuple(message))
+        out = account == sender
+        message = PrivateMessage(
+            account, id_, pts, peer, sender, out, text, date, random_id, reply_to=reply_to, twin=twin
+        )
+        values = ", ".join("?" * len(astuple(message)))
+        self._db.execute(f"INSERT INTO messages ({COLUMNS}) VALUES ({values})", astuple(message))
         return message
 
     def _select(self, where: str, values: Iterable[int]) -> list[PrivateMessage]:

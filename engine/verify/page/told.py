@@ -11,12 +11,14 @@ from engine.verify.world import ALIKE, NOW, Bounds, Configuration
 from states import Snapshot, State
 from states.answers import GuardAnswer
 from states.effects import Effect
-from states.snapshot import ADVICE, Action, Cause, Trouble
+from states.snapshot import ADVICE, Action, Cause, Stall, Trouble
 
 NOTHING: Final = ("0", "no", "none")
 """The values of fields that say nothing."""
 COUNTED: Final = ("attempt", "failures", "silences")
-OF_SNAPSHOT: Final = (*COUNTED, "streak", "cause", "deadline", "stable", "exhausted", "limited", "database", "resumes")
+OF_SNAPSHOT: Final = (
+    *COUNTED, "streak", "cause", "deadline", "stable", "exhausted", "limited", "database", "stall", "resumes",
+)  # fmt: skip
 """Fields of the snapshot that differ between configurations. All others are the same in all of them."""
 DERIVED: Final = ("parked", "waiting_for_turn", "waits_for_network", "doubts_key", "action")
 OF_WORLD: Final = ("started", "turn", "link", "probe", "timers", "closing", "held", "finished")
@@ -36,7 +38,7 @@ class TellingField:
 def telling_fields() -> list[TellingField]:
     """Return the fields that the page shows of each configuration, in its order."""
     snapshot, world = field_docs(Snapshot), field_docs(Configuration)
-    snapshot["database"] = Trouble.__doc__ or ""
+    snapshot["database"], snapshot["stall"] = Trouble.__doc__ or "", Stall.__doc__ or ""
     return [
         *(TellingField("snapshot", name, snapshot.get(name, "")) for name in OF_SNAPSHOT),
         *(TellingField("snapshot", name, getattr(Snapshot, name).__doc__ or "") for name in DERIVED),
@@ -80,6 +82,9 @@ def tell(value: Any, name: str = "") -> str:
             return value.event
         case Trouble():
             return f"told {tell(value.told)}"
+        case Stall():
+            after = "" if value.until is None else f", the next {'due' if value.until <= NOW else 'not due'}"
+            return f"{value.clients} fresh clients{after}, told {tell(value.told)}"
         case float() if name.endswith(("deadline", "until")):
             return f"in {value - NOW:g} s"
         case float():

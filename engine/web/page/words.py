@@ -4,20 +4,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from markupsafe import Markup, escape
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus
 from engine.console.format import moment
 from engine.console.job_lines import progress_text, target_of
 from engine.console.safe_text import one_line
-from engine.console.status import SEVERITY, cause_text, last_known
+from engine.console.status import SEVERITY, cause_text, last_known, waiting
 from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
 from states.job import Job, JobState
 from states.names import name_key
-from states.snapshot import ADVICE
+from states.snapshot import advice_of
 
 MAX_NAME: Final = 120
 """Characters of a name; the middle of a longer one is left out."""
@@ -115,6 +115,8 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
         why = f"last trouble: {why}"
     if at.known and last.state is State.HEALTHY and last.database is not None:
         why = f"the session file is not written: {last.database.detail}"
+    elif at.known and last.state is State.HEALTHY and last.stall is not None:
+        why = f"updates are missing that Telegram counts: {last.stall.detail}"
     identity = element_id(name)
     return AccountWords(
         id=identity,
@@ -126,13 +128,19 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
         since=last.since if at.known else None,
         trouble=None if at.paused or at.healthy else trouble,
         why=one_line(why, MAX_WHY),
-        next=next_of(last, now) if at.known else Next(),
-        todo=sentence(ADVICE[last.action]) if needs and last.action is not None else "",
+        next=_next(at, last, now) if at.known else Next(),
+        todo=sentence(advice_of(last)) if needs and last is not None else "",
         failures=last.failures,
         reconnects=last.reconnects,
         heard=last.last_success,
         verbs=_verbs(at),
     )
+
+
+def _next(at: AccountStatus, last: Snapshot, now: float) -> Next:
+    """Return what happens next, and which requests wait for it in place."""
+    following, waits = next_of(last, now), waiting(at)
+    return evolve(following, said="; ".join(part for part in (following.said, waits) if part)) if waits else following
 
 
 def _verbs(at: AccountStatus) -> tuple[tuple[str, str], ...]:

@@ -16,6 +16,7 @@ from adapters.sandbox.faults.active_faults import ActiveFaults
 PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
 MANY = 100
 """With more accounts than this each has a slot or two, too few to speak of the first half."""
+HEALS_BY_COMPARISON = {FaultKind.LOST_DIFFERENCE, FaultKind.WRONG_PTS}
 NEEDS_OPERATOR = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
 UNHURRIED = settings(deadline=None)
 """A busy machine takes longer than any deadline for one example."""
@@ -58,10 +59,15 @@ def test_no_fault_acts_in_the_last_part(seed: int, phones: Sequence[str], durati
 @UNHURRIED
 @CASES
 def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[str], duration: float) -> None:
-    """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates."""
+    """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates.
+
+    What only the next comparison of numbers shows, up to a minute later, would not heal in the quiet at its end.
+    """
     steps = chaos(seed, phones, duration)
     faults = [fault for _, fault in faults_of(steps)]
-    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_OPERATOR - {FaultKind.HOSTILE}
+    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_OPERATOR - {
+        FaultKind.HOSTILE
+    } - HEALS_BY_COMPARISON
     errors = {(fault.code, fault.text) for fault in faults if fault.kind is FaultKind.RPC_ERROR}
     assert errors == {(500, "INTERNAL"), (-503, "Timeout"), (420, "FLOOD_WAIT_2")}
     assert {fault.code for fault in faults if fault.kind is FaultKind.TRANSPORT_ERROR} == {-404, -429}

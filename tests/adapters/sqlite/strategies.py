@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from states.events import Event
 from states.record import Record
-from states.snapshot import Cause, Hold, Snapshot, State, Trouble
+from states.snapshot import Cause, Hold, Restriction, Snapshot, Stall, State, Trouble
 
 texts = st.text(max_size=20)  # with NUL, quotes, and half surrogates: what exceptions can say
 TINY = 1e-9
@@ -27,6 +27,18 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     tuple[float, float] | None: st.none() | st.tuples(reals, reals),
     Cause | None: st.none() | causes,
     Trouble | None: st.none() | st.builds(Trouble, event=texts, detail=texts, since=reals, told=st.booleans()),
+    Stall | None: st.none()
+    | st.builds(
+        Stall,
+        since=reals,
+        detail=texts,
+        clients=counts,
+        until=st.none() | reals,
+        length=st.none() | reals,
+        told=st.booleans(),
+    ),
+    Restriction | None: st.none()
+    | st.builds(Restriction, limit=texts, detail=texts, deletion=st.none() | reals, appeal=texts),
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
     tuple[Hold, ...]: st.lists(st.builds(Hold, request=texts, until=reals), max_size=3).map(tuple),
 }

@@ -75,6 +75,17 @@ def test_neighbouring_versions() -> None:
     assert event_from("NetworkLost", {"detail": "x", "invented": 1}) == EVENT_BY_NAME["NetworkLost"](detail="x")
 
 
+def test_what_was_stored_before_missing_updates_were_known_is_read() -> None:
+    """Snapshots and policies of earlier versions: nothing is missing, and the schedule is the default."""
+    snapshot = json.loads(encode_snapshot(Snapshot(state=State.HEALTHY, link=3)))
+    del snapshot["stall"]
+    assert decode_snapshot(json.dumps(snapshot)) == Snapshot(state=State.HEALTHY, link=3)
+    policy = json.loads(encode_policy(Policy()))
+    del policy["backoff"]["updates"]
+    del policy["healthy"]["catch_up_within"]
+    assert decode_policy(json.dumps(policy)) == Policy()
+
+
 def test_what_was_stored_before_a_file_s_trouble_was_known_is_read() -> None:
     """Snapshots, policies and events of the journal that lack the newer fields decode, with nothing made up."""
     snapshot = json.loads(encode_snapshot(Snapshot(state=State.HEALTHY, link=3)))

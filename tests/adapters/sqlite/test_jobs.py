@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adapters.sqlite import open_database
 from adapters.sqlite.errors import Undecodable, WriterBroken
-from adapters.sqlite.jobs import JobStore, Message, add
+from adapters.sqlite.jobs import JobStore, add
+from adapters.sqlite.messages import Message
 from adapters.sqlite.schema import MIGRATIONS, VERSION
 from states.jobs import Begun, Job, JobState, decide
 from tests.adapters.sqlite.jobs_support import NOW, after_a_kill, new, rows, stored
@@ -268,4 +269,26 @@ async def test_a_store_can_be_closed_and_read_again(path: Path) -> None:
         job = await store.job(1)
         assert job is not None
         assert job.data == {"n": 1}
+        await store.aclose()
+
+
+async def test_jobs_that_wait_for_a_limit_are_found_and_released(path: Path) -> None:
+    """Those that an account has met itself and those that another job has kept back, and no others."""
+    details = {
+        1: "flood wait for strangers",
+        2: "flood wait for strangers in the same chat",
+        3: "flood wait for writes",
+        4: "TimeoutError: x",
+    }
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([*(new(account="A") for _ in details), new(account="B"), new(), new(account="A")])
+        for number in range(1, 7):
+            job, detail = stored(path, number), details.get(number, details[1])
+            await store.save(attrs.evolve(job, due=NOW + 100, wait=100.0, detail=detail))
+        await store.flush()
+        assert sorted(job.id for job in await store.waiting_held(NOW)) == [1, 2, 3, 5]
+        assert await store.waiting_held(NOW + 100) == []
+        await store.release_waiting("A", (details[1], details[2]))
+        assert [number for number in range(1, 8) if stored(path, number).due is None] == [1, 2, 7]
         await store.aclose()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from adapters.sqlite.codec import decode_snapshot, encode_snapshot
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.snapshots import MANY, snapshot_decoder
-from states.snapshot import Cause, Hold, Snapshot, State, Trouble
+from states.snapshot import Cause, Hold, Snapshot, Stall, State, Trouble
 
 FULL = json.loads(
     encode_snapshot(
@@ -81,6 +81,7 @@ def test_what_is_no_snapshot_is_refused_alike(text: Any) -> None:
         Snapshot(),
         Snapshot(holds=(Hold(request="send", until=5.0, length=3.0),)),
         Snapshot(database=Trouble(event="DatabaseFull", since=2.0)),
+        Snapshot(stall=Stall(since=2.0, clients=1, until=9.0, length=7.0, told=True)),
         Snapshot(limited=Cause(event="AccountLimited"), paused=True, resumes=State.AUTH_FAILED),
     ],
 )

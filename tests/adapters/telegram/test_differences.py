@@ -7,7 +7,7 @@ import pytest
 from telethon._updates import EntityCache
 
 from adapters.sandbox import Fault, FaultKind
-from adapters.telegram import TelegramConnector, TelegramLink, client, differences
+from adapters.telegram import TelegramConnector, TelegramLink, differences, holds
 from states import Event
 from states.events import CaughtUp
 from states.schedules import Backoff
@@ -26,7 +26,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let waits be short."""
     monkeypatch.setattr(differences, "RETRY", Backoff(first=0.2, factor=2, cap=0.8, jitter=0))
     monkeypatch.setattr(differences, "SLACK_SECONDS", 0.1)
-    monkeypatch.setattr(client, "SLACK_SECONDS", 0.0)
+    monkeypatch.setattr(holds, "SLACK_SECONDS", 0.0)
 
 
 def refusal(request: str, code: int, text: str, times: int | None = 1) -> Fault:

@@ -151,7 +151,7 @@ async def test_an_upload_passes_the_gate(harness: DatacenterHarness) -> None:
         for kind in (errors.FloodWaitError, RequestHeld):
             with pytest.raises(kind):
                 await link.client.upload_file(FILE, file_name="a")
-        link.client._holds.clear()
+        link.client.holds._until.clear()
         await dc.inject(silent("upload.*"))
         link.client.request_timeout = 0.2
         with pytest.raises(Unanswered, match="SaveFilePart was not answered"):
@@ -167,7 +167,7 @@ async def test_a_request_past_the_client_passes_the_gate(harness: DatacenterHarn
             link.hold("GetDialogs", time.time() + 60)
             with pytest.raises(RequestHeld):
                 await sender.send(DIALOGS)
-            link.client._holds.clear()
+            link.client.holds._until.clear()
         await dc.inject(silent("messages.getDialogs"))
         link.client.request_timeout = 0.2
         for sender in (link.client._sender, other):

@@ -23,6 +23,7 @@ from adapters.telegram import TelegramLink
 from adapters.telegram.classify import RequestDropped, RequestHeld
 from adapters.telegram.client import Unanswered
 from adapters.telegram.job_errors import SLACK_SECONDS, classify_job_error
+from adapters.telegram.transfer_errors import TransferFailed, TransferRefused
 from states import Hold
 from states.jobs import Flooded, Lost, Raised
 from tests.adapters.telegram.harness import DatacenterHarness
@@ -64,8 +65,12 @@ HERE, GONE = Client(True), Client(False)
     ids=lambda exc: type(exc).__name__,
 )
 def test_what_the_account_hears_of_too_is_not_a_failure_of_the_job(exc: Exception) -> None:
-    """Dead credentials, limits, a broken protocol: the account decides, and the job goes on when it can."""
-    assert isinstance(classify_job_error(exc, HERE), Lost)
+    """Dead credentials, limits, a broken protocol: the account decides, and the job goes on when it can.
+
+    What Telegram limits holds the job with its account, as a flood wait does.
+    """
+    limited = isinstance(exc, errors.PeerFloodError)
+    assert isinstance(classify_job_error(exc, HERE), Flooded if limited else Lost)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +220,11 @@ async def test_a_refused_request_is_the_job_s_own(harness: DatacenterHarness) ->
         assert isinstance(said, Raised)
         assert said.detail.endswith("(400)")
         assert link.client.is_connected()
+
+
+def test_what_the_engine_refuses_is_final_and_what_fails_is_not() -> None:
+    """No attempt is made to send a login once more; a disk that is full may have room next time."""
+    for exc, final in ((TransferRefused("it is a login"), True), (TransferFailed("the disk is full"), False)):
+        said = classify_job_error(exc, Client(connected=True))
+        assert isinstance(said, Raised)
+        assert (said.detail, said.final) == (str(exc), final)

@@ -1,10 +1,11 @@
 """What ``collect`` keeps of a message."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
 
-from adapters.sqlite.jobs import Message
+from adapters.sqlite.messages import Message
 from adapters.telegram.builtin_jobs import Collect, collect
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import opened
@@ -26,7 +27,7 @@ class Reading:
         """Nothing: it begins."""
         return {}
 
-    async def checkpoint(self, mark: dict[str, Any], *, messages: list[Message], **more: Any) -> None:
+    async def checkpoint(self, mark: dict[str, Any], *, messages: Sequence[Message] = (), **more: Any) -> None:
         """Take what was found."""
         self.kept += messages
 

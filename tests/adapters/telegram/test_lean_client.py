@@ -28,6 +28,7 @@ CALLBACKS = {"_auth_key_callback", "_auto_reconnect_callback"}
 """What Telethon's client wants to know of its sender, and a link does not."""
 OWN_KINDS = {
     "_event_handler_tasks",
+    "_mb_entity_cache",
     "_updates_queue",
     "_message_box",
     "_log",

@@ -128,7 +128,6 @@ REFUSED: list[tuple[Callable[[Any], Any], str]] = [
     (lambda client: asyncio.to_thread(client.session.delete), "python -m engine logout"),
     (setting("session", MemorySession()), "an account of its own"),
     (setting("session", None), "an account of its own"),
-    (setting("flood_sleep_threshold", 60), "FloodWaitError"),
     (setting("auto_reconnect", True), "reconnects"),
     (sets_another_key, "keeps its key"),
     (elsewhere, "run_coroutine_threadsafe"),

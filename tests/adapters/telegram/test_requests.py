@@ -203,6 +203,7 @@ async def test_a_migration_never_costs_the_key(harness: DatacenterHarness) -> No
     """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and an error says so."""
     async with harness, opened(harness) as link:
         connector = link.connector
+        await link.client.session.flush()  # a file that is being written cannot be copied like this
         before = connector.session.read_bytes()
         with pytest.raises(Migrated, match="datacenter 4"):
             await link.client._switch_dc(4)

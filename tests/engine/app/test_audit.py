@@ -43,7 +43,8 @@ def file_with(
             [(json.dumps(checkpoint), json.dumps(result), number) for number, (checkpoint, result) in rows],
         )
         db.executemany(
-            "INSERT INTO messages VALUES ('', ?, ?, 0, 1, ?, 3)", [(chat, number, str(number)) for number in collected]
+            "INSERT INTO messages (owner, chat, id, at, sender, text, job) VALUES ('', ?, ?, 0, 1, ?, 3)",
+            [(chat, number, str(number)) for number in collected],
         )
     return path
 

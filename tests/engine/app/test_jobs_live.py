@@ -114,7 +114,7 @@ async def test_a_flood_wait_holds_its_kind_and_nothing_else(harness: EngineHarne
         harness.at(dc, PHONES[0], rest=QUICK)
         async with Engine.from_config(harness.config) as engine:
             await engine.account("Account 1").ready()
-            flood = {"code": 420, "text": "FLOOD_WAIT_60", "times": 1}
+            flood = {"code": 420, "text": "FLOOD_WAIT_90", "times": 1}
             await dc.inject(Fault(FaultKind.RPC_ERROR, request="messages.sendMessage", **flood))
             first = await engine.add_job("send", {"to": f"@{GROUP}", "text": "first"})
             second = await engine.add_job("send", {"to": f"@{GROUP}", "text": "second"})
@@ -133,10 +133,10 @@ async def test_failures_of_its_own_end_a_job_and_the_next_one_runs(harness: Engi
     async with Sandbox() as dc:
         harness.at(dc, PHONES[0], rest=QUICK)
         async with Engine.from_config(harness.config) as engine:
-            failed = await over(engine, await engine.add_job("send", {"to": "@nobody_here", "text": "hello"}))
+            failed = await over(engine, await engine.add_job("send", {"to": 123456789, "text": "hello"}))
             done = await over(engine, await engine.add_job("send", {"to": "me", "text": "hello"}))
             assert (failed.state, failed.attempts) == (JobState.FAILED, 3)
-            assert any("UsernameNotOccupied" in line for line in failed.error)
+            assert any("UserIdInvalid" in line for line in failed.error)
             assert done.state is JobState.DONE
             assert engine.account("Account 1").snapshot.reconnects == 0
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.telegram.builtin_jobs import _moment
+from adapters.telegram.chat_history import moment_of
 from engine.cli.jobs import _time_of
 from engine.cli.session_backup import _parse_time
 from engine.cli.times import parse_moment, parse_period
@@ -33,7 +33,7 @@ def test_a_time_that_the_change_skips_is_as_much_later() -> None:
     restored = _parse_time(SKIPPED)
     assert restored is not None
     assert parse_moment(SKIPPED, right + 9e6) == right
-    assert (_time_of(SKIPPED), restored.timestamp(), _moment(SKIPPED).timestamp()) == (right, right, right)
+    assert (_time_of(SKIPPED), restored.timestamp(), moment_of(SKIPPED).timestamp()) == (right, right, right)
 
 
 def test_the_last_time_of_day_may_be_the_second_of_its_night() -> None:
@@ -62,4 +62,4 @@ def test_what_could_be_meant_otherwise_is_refused(text: str) -> None:
 
 def test_the_moment_of_a_read_is_in_utc() -> None:
     """Telethon takes a time with its zone."""
-    assert _moment("2026-07-01T12:00") == datetime(2026, 7, 1, 10, tzinfo=UTC)
+    assert moment_of("2026-07-01T12:00") == datetime(2026, 7, 1, 10, tzinfo=UTC)

@@ -19,6 +19,13 @@ from tests.engine.config.texts import HEAD, ONE, PHONE, SANDBOX, Problems
         ("{do: close}", ".at", "is required"),
         ("{at: 1, do: refuse, for: soon}", ".for", "not 'soon'"),
         *[(f"{{at: 1, do: {do}}}", "", "add for: 10s or times: 3") for do in ("lost_update", "too_long", "blackhole")],
+        *[(f"{{at: 1, do: {do}}}", "", "add for: 10s or times: 3") for do in ("lost_difference", "wrong_pts")],
+        (
+            "{at: 1, do: too_long, times: 1, request: 'ping*'}",
+            ".request",
+            "must be updates.getDifference or updates.get",
+        ),
+        ("{at: 1, do: reset, channel: news}", ".channel", "reset takes no 'channel'"),
         ("{at: 1, do: syn_drop}", "", "add for: 10s"),
         ("{at: 1, do: refuse, for: 1s, times: 3}", ".times", "refuse takes no 'times'; remove it"),
         ("{at: 1, do: reset, request: '*'}", ".request", "reset takes no 'request'"),

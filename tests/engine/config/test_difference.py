@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.app.telegram import wait_up_to
 from engine.config import Config, load
 from engine.config.difference import HIDDEN, ConfigDifference, Setting, difference
 from engine.config.difference_text import lines
@@ -188,7 +189,7 @@ def test_long_lists_are_cut_for_people_only(read: Read) -> None:
             [
                 "alerts[0].to: another value, which is not shown",
                 "alerts[0].quiet: left out → 22:00-07:00",
-                "alerts[1].on: needs_person, outage, job_failed, storage → outage",
+                "alerts[1].on: needs_person, outage, stalled, job_failed, storage → outage",
             ],
         ),
         (
@@ -217,3 +218,14 @@ def test_a_changed_entry_of_a_list_concerns_its_section(read: Read) -> None:
     )
     assert lines(found)[0] == "work.modules[0].accounts: A → B"
     assert (found.concerns("work.modules"), found.concerns("work"), found.refused) == (True, True, ())
+
+
+def test_another_bound_of_waits_in_place_moves_no_connection(read: Read) -> None:
+    """That of one account and that of all are asked for by the next request; nothing reconnects, nothing is refused."""
+    before = read(A, B, rest="requests: {wait_up_to: 10s}\n")
+    after = read("name: A, session: a, requests: {wait_up_to: 0}", B, rest="requests: {wait_up_to: 5m}\n")
+    found = difference(before, after)
+    assert (found.refused, found.reconnecting, found.kept) == ((), (), 2)
+    assert [each.name for each in found.changed] == ["A"]
+    assert found.concerns("requests")
+    assert [wait_up_to(after, account) for account in after.accounts] == [0.0, 300.0]

@@ -11,7 +11,7 @@ import pytest
 
 from engine.console import logs
 from engine.console.messages import LOG_EVENTS, events_of, render
-from tests.engine.console.walk import steps
+from tests.engine.console.walk import stalls, steps
 from tools.log_reference import PAGE, events, page
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +73,7 @@ def test_every_event_is_logged_somewhere() -> None:
 def test_the_walk_meets_every_event_of_a_connection() -> None:
     """The golden lines have all of them, with the fields that the list promises."""
     met: dict[str, set[str]] = {}
-    for account, decision in steps():
+    for account, decision in (*steps(), *stalls()):
         for level, name, fields in events_of(account, decision):
             met.setdefault(name, set()).update(fields)
             assert logging.getLevelName(level).lower() in LOG_EVENTS[name].level or "concerns_all" in fields

@@ -5,9 +5,19 @@ from datetime import datetime
 import pytest
 from attrs import evolve
 
-from engine.console.status import EngineInfo, ExitCode, as_data, block, exit_code, remark, worst_first
+from engine.console.status import (
+    EngineInfo,
+    ExitCode,
+    as_data,
+    block,
+    cause_text,
+    exit_code,
+    remark,
+    situation,
+    worst_first,
+)
 from states import Cause, Hold, Snapshot, State
-from states.snapshot import Trouble
+from states.snapshot import Stall, Trouble
 
 NOW = 1_000_000.0
 RUNS = EngineInfo(running=True, pid=1, since=NOW)
@@ -45,6 +55,20 @@ def test_the_worst_comes_first() -> None:
 def test_an_account_that_cannot_write_comes_before_one_that_can() -> None:
     """Of healthy accounts those with trouble are above the others, whatever their names."""
     assert [name for name, _ in worst_first({"a": HEALTHY, "b": HINDERED, "c": WAITING})] == ["c", "b", "a"]
+
+
+def test_missing_updates_are_told() -> None:
+    """``status`` says what is missing and since when, ``--json`` has it, and once a person was told one is needed."""
+    stall = Stall(since=999_940.0, detail="channel 5 (3 missing)")
+    missing = evolve(HEALTHY, stall=stall)
+    assert situation(missing, 1_000_000.0) == "updates missing for 1 min: channel 5 (3 missing)"
+    assert cause_text(missing) == "UpdatesStalled: channel 5 (3 missing)"
+    assert exit_code(RUNS, [missing]) is ExitCode.HEALTHY
+    assert exit_code(RUNS, [evolve(missing, stall=evolve(stall, told=True))]) is ExitCode.PERSON_NEEDED
+    rows = {row["name"]: row["missing_updates"] for row in as_data(RUNS, {"a": HEALTHY, "b": missing})["accounts"]}
+    since = datetime.fromtimestamp(999_940.0).astimezone().isoformat(timespec="milliseconds")
+    told = {"detail": "channel 5 (3 missing)", "since": since, "fresh_clients": 0, "told": False}
+    assert rows == {"a": None, "b": told}
 
 
 def test_a_file_that_is_not_written_is_data_too() -> None:

@@ -17,6 +17,7 @@ from states.events import (
     DatabaseRecovered,
     DatabaseUnavailable,
     Elapsed,
+    LimitLifted,
     OfLink,
     OfVisit,
     ProbeAnswered,
@@ -26,6 +27,8 @@ from states.events import (
     StopRequested,
     TimedOut,
     TurnGranted,
+    UpdatesConfirmed,
+    UpdatesStalled,
 )
 from states.schedules import Backoff, BackoffSchedules, Then
 
@@ -57,6 +60,8 @@ NEXT: dict[State, tuple[type[Event], ...]] = {
 }
 """What usually comes next, so that a walk gets somewhere."""
 RARE = (StopRequested,)
+NEWER = (UpdatesStalled, UpdatesConfirmed, LimitLifted)
+"""Those of ``stalls``, and what no line tells."""
 
 
 def _values(kind: type[Event], rng: random.Random) -> dict[str, Any]:
@@ -86,7 +91,9 @@ def _values(kind: type[Event], rng: random.Random) -> dict[str, Any]:
 def _event(rng: random.Random, at: Snapshot) -> Event:
     """Return what happens next to an account."""
     likely = rng.random() < 0.6
-    kind = rng.choice(NEXT[at.state]) if likely else rng.choice([each for each in EVENTS if each not in RARE])
+    kind = (
+        rng.choice(NEXT[at.state]) if likely else rng.choice([each for each in EVENTS if each not in (*RARE, *NEWER)])
+    )
     if rng.random() < 0.03:
         kind = StopRequested
     values = _values(kind, rng)
@@ -95,6 +102,31 @@ def _event(rng: random.Random, at: Snapshot) -> Event:
     if issubclass(kind, OfLink) and rng.random() < 0.95:
         values["link"] = at.link
     return kind(**values)
+
+
+def stalls() -> Iterator[tuple[str, Step]]:
+    """Yield decisions about updates that are missing; those of ``steps``, whose lines are golden, are older."""
+    rng, policy, now = random.Random(SEED), Policy(), NOW
+    decision = step(begin(None, now=NOW), Started(), now=now, rng=rng, policy=policy)
+    missing = UpdatesStalled(detail="channel 5 lacks 3", behind=("channel 5: 3",), since=NOW)
+    arriving = [TurnGranted(generation=0), Connected()]
+    for event in [
+        *arriving,
+        missing,
+        attrs.evolve(missing, asked=True),
+        *arriving,
+        missing,
+        UpdatesConfirmed(),
+        missing,
+        attrs.evolve(missing, asked=True),
+        *arriving,
+        missing,
+        attrs.evolve(missing, asked=True),
+    ]:
+        at, now = decision.snapshot, now + 1000.0
+        given = {"generation": at.generation} if isinstance(event, OfVisit) else {"link": at.link}
+        decision = step(at, attrs.evolve(event, **given), now=now, rng=rng, policy=policy)
+        yield ACCOUNTS[0], decision
 
 
 def steps() -> Iterator[tuple[str, Step]]:

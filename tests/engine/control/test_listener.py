@@ -41,6 +41,10 @@ class Commands:
     def jobs_changed(self) -> None:
         """Do nothing."""
 
+    def memory(self) -> dict[str, Any]:
+        """Say what one account has."""
+        return {"Jobs": {"bytes": 5}}
+
     async def look(self) -> None:
         """Do nothing."""
 

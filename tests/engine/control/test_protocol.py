@@ -21,12 +21,22 @@ from engine.control.protocol import (
     short_address,
 )
 
-requests = st.builds(
-    Request,
-    st.sampled_from([verb for verb in Verb if verb not in WITHOUT_ACCOUNT and verb is not Verb.RELOAD]),
-    st.text(max_size=60),
-) | st.builds(
-    Request, st.just(Verb.RELOAD), config=st.text(st.characters(exclude_characters="\0")), dry_run=st.booleans()
+requests = (
+    st.builds(
+        Request,
+        st.sampled_from([verb for verb in Verb if verb not in {*WITHOUT_ACCOUNT, Verb.RELOAD, Verb.REQUEST}]),
+        st.text(max_size=60),
+    )
+    | st.builds(
+        Request,
+        st.just(Verb.REQUEST),
+        st.text(min_size=1, max_size=60),
+        program=st.text(min_size=1, max_size=60),
+        layer=st.integers(-(2**31), 2**31),
+    )
+    | st.builds(
+        Request, st.just(Verb.RELOAD), config=st.text(st.characters(exclude_characters="\0")), dry_run=st.booleans()
+    )
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(tuple(Verb)),

@@ -32,6 +32,10 @@ class Engine:
         """Say who it is."""
         return {"pid": 1}
 
+    def memory(self) -> dict[str, Any]:
+        """Say what one account has."""
+        return {"Jobs": {"bytes": 5}}
+
     async def look(self) -> None:
         """Do nothing."""
 
@@ -97,6 +101,12 @@ async def test_each_account_of_a_pattern_is_answered_for(tmp_path: Path) -> None
     assert [each["account"] for each in answer["accounts"]] == ["News 1", "News 2"]
     assert all(each["done"] for each in answer["accounts"])
     assert sorted(engine.asked) == [("pause", "News 1"), ("pause", "News 2")]
+
+
+async def test_what_accounts_have_in_memory_is_told(tmp_path: Path) -> None:
+    """The answer is the engine's, by account."""
+    async with serving(tmp_path) as path:
+        assert (await asking(path, Verb.MEMORY))["memory"] == {"Jobs": {"bytes": 5}}
 
 
 async def test_the_socket_is_its_owner_s_and_goes_with_the_engine(tmp_path: Path) -> None:

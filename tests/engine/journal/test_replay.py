@@ -7,11 +7,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from adapters.sqlite import JournalWriter
-from states import EVENTS, Policy, State
-from states.events import Closed, Connected, Elapsed, NetworkLost, Started, TurnGranted
-from tests.engine.journal.conftest import Run, write_life
+from states import EVENTS, Event, Policy, State
+from states.events import (
+    Closed,
+    Connected,
+    Elapsed,
+    NetworkLost,
+    Started,
+    TurnGranted,
+    UpdatesConfirmed,
+    UpdatesStalled,
+)
+from tests.engine.journal.conftest import Run, next_life, write_life
 from tests.states.harness import AccountDriver, sample
 
 
@@ -121,6 +131,41 @@ async def test_every_event_replays(run: Run, path: Path, tmp_path: Path) -> None
     await every_event(path, (State.CONNECTING, State.HEALTHY, State.BACKOFF))
     code, out, _ = run("replay", "--json")
     assert (code, json.loads(out)["accounts"]) == (0, 3 * len(EVENTS))
+
+
+async def test_missing_updates_replay_over_a_restart(run: Run, path: Path) -> None:
+    """Asked for, a fresh client, told, asked for again without a record, and a new life in which nobody is told again.
+
+    What the journal leaves out moves nothing that the rest depends on.
+    """
+    path.unlink()
+    seen = UpdatesStalled(detail="channel 5 (3 missing)", behind=("channel 5: 3",), since=5.0)
+    arriving: list[Event] = [TurnGranted(generation=0), Connected()]
+    in_vain = evolve(seen, asked=True)
+    first = [Started(), *arriving, seen, in_vain, *arriving, seen, in_vain, seen, in_vain]
+    journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
+    lives = [AccountDriver(Policy())]
+    lives += [next_life(lives[0])] if await _written(journal, lives[0], first) else []
+    await _written(journal, lives[1], [Started(), *arriving, seen, in_vain, UpdatesConfirmed(), seen])
+    await journal.aclose(5)
+    code, out, _ = run("replay", "--json")
+    told = json.loads(out)
+    assert (code, told["agrees"], told["lives"]) == (0, True, 2)
+    assert told["records"] == 9 + 5, "two quiet decisions of each life are left out"
+    assert lives[1].snapshot.stall is not None
+    assert not lives[1].snapshot.stall.told, "after all was there, it is a new trouble"
+
+
+async def _written(journal: JournalWriter, driver: AccountDriver, events: Sequence[Event]) -> bool:
+    """Write a life as the runner does, without routine; return whether a person was told in it."""
+    await journal.begin_life("News 1", driver.now, driver.policy, driver.snapshot)
+    told = 0
+    for event in events:
+        made = driver.take(event)
+        told += "AlertStalled" in made.record.effects
+        if not made.record.quiet:
+            await journal.write("News 1", made.record, made.snapshot)
+    return told == 1
 
 
 def test_an_unknown_account_is_answered_with_the_nearest(run: Run, path: Path) -> None:

@@ -17,7 +17,9 @@ from states.guards import Moment
 from states.machine import RulesBroken, by_pair, check, expand
 from states.rules import RULES, Rule
 
-PROMISES = tuple(f"tests.states.test_{name}" for name in ("states", "corners", "lives", "session_file"))
+PROMISES = tuple(
+    f"tests.states.test_{name}" for name in ("states", "corners", "lives", "session_file", "stalled_updates", "limits")
+)
 """Test modules whose functions are promises of the law, and take no fixtures."""
 
 

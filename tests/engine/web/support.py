@@ -33,6 +33,7 @@ def picture(statuses: Mapping[str, AccountStatus | Snapshot] | None = None, **mo
             "journal_lag": 0.5,
             "journal_trouble": False,
             "storage_failures": 1,
+            "usernames": {"memory": 3, "lookup": 1},
             "signs_overdue": 0,
             "live": True,
             "ready": True,

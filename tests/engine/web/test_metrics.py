@@ -92,6 +92,13 @@ async def test_accounts_are_counted_by_state_and_cause() -> None:
     assert value(written, "holdfast_storage_trouble", file="sessions") == 1
 
 
+async def test_usernames_are_counted_by_how_they_were_answered() -> None:
+    """One that grows by look-ups alone will use its accounts' budgets up."""
+    found = await text()
+    assert 'holdfast_usernames_total{how="memory"} 3.0' in found
+    assert 'holdfast_usernames_total{how="lookup"} 1.0' in found
+
+
 async def test_open_incidents_are_counted_by_kind_and_severity() -> None:
     """Those that are over have no series any more."""
     written = await text(at=picture(incidents={("outage", "critical"): 3, ("flapping", "warning"): 1}))

@@ -15,8 +15,9 @@ from attrs import define, field
 from engine.work.dispatcher import Dispatcher
 from engine.work.handle import JobHandle
 from engine.work.kinds import Function, JobKind, JobKinds
+from engine.work.ports import ContextsOf
 from states.clock import cap_end, move_end
-from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
+from states.jobs import FLOOD_WAIT, OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
 from states.pace import KindPolicy, WorkPolicy
 from states.schedules import Backoff
 from tests.engine.fakes import VirtualClock
@@ -90,7 +91,9 @@ class MemoryStore:
         kept = as_read_back(job)
         await self._write("save", lambda: self._put(kept))
 
-    async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
+    async def keep(
+        self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = (), history: Any = None
+    ) -> None:
         kept = as_read_back(job)
 
         def write() -> None:
@@ -140,6 +143,34 @@ class MemoryStore:
                     self.jobs[job.id] = attrs.evolve(job, due=None)
 
         await self._write("wake_due", write)
+
+    async def held_by(self) -> set[str]:
+        await self._ask("held_by")
+        return {job.account for job in self.jobs.values() if job.held and job.account and job.state is JobState.QUEUED}
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        await self._ask("waiting_held")
+        waiting = [job for job in self.jobs.values() if job.state is JobState.QUEUED and job.account is not None]
+        met = [job for job in waiting if job.detail.startswith(FLOOD_WAIT)]
+        return [job for job in met if job.due is not None and job.due > now]
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        def write() -> None:
+            for job in self.jobs.values():
+                if job.state is JobState.QUEUED and job.account == account and job.detail in details:
+                    self.jobs[job.id] = attrs.evolve(job, due=None, wait=None)
+
+        await self._write("release_waiting", write)
+        await self.flush()
+
+    async def release_held(self, account: str, now: float) -> None:
+        def write() -> None:
+            for job in self.jobs.values():
+                over = job.due is None or job.due <= now
+                if job.held and job.account == account and job.state is JobState.QUEUED and over:
+                    self.jobs[job.id] = attrs.evolve(job, account=None, held=False)
+
+        await self._write("release_held", write)
 
     async def flush(self) -> None:
         writes = len(self._writes)
@@ -272,6 +303,8 @@ async def dispatching(
     policy: WorkPolicy = STEADY,
     data: type[Any] | None = None,
     seed: int = 1,
+    contexts_of: ContextsOf = lambda client: (),
+    moves_work: Callable[[str], bool] = lambda account: True,
 ) -> AsyncIterator[DispatcherHarness]:
     """Let a dispatcher work for the length of the block, with the accounts ``here``, and those ``away`` to come."""
     clients: dict[str, object | None] = {name: object() for name in here} | dict.fromkeys(away)
@@ -283,6 +316,8 @@ async def dispatching(
         client_of=clients.get,
         classify_error=classify_error,
         clock=store.clock,
+        contexts_of=contexts_of,
+        moves_work=moves_work,
         rng=random.Random(seed),
     )
     async with anyio.create_task_group() as tasks:

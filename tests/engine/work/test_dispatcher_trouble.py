@@ -1,6 +1,7 @@
 """What functions of the user's, the file and commands can do to the dispatcher, and how it answers."""
 
 import asyncio
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -324,3 +325,28 @@ async def test_a_result_that_is_not_json_is_a_failure() -> None:
     async with dispatching({"odd": odd}, store) as harness:
         jobs = await harness.over(*numbers)
     assert [job.detail.split(":")[0] for job in jobs] == ["TypeError", "ValueError"]
+
+
+async def test_a_wait_that_the_datacenter_asked_for_is_no_silence() -> None:
+    """While a request of the job waits in place its patience does not run; that of other jobs does."""
+    waits: list[Context] = []
+
+    async def waits_in_place(job: JobHandle, _: Any) -> str:
+        await asyncio.create_task(wait())  # a task of its own is the job's, too
+        return "done"
+
+    async def wait() -> None:
+        waits.append(copy_context())
+        await anyio.sleep(300)
+        waits.clear()
+
+    async def silent(job: JobHandle, _: Any) -> None:
+        await anyio.sleep(300)
+
+    store = MemoryStore()
+    kinds = {"waits": waits_in_place, "silent": silent}
+    policy = rules(waits=KindPolicy(patience=60), silent=KindPolicy(patience=60))
+    async with dispatching(kinds, store, policy=policy, contexts_of=lambda client: waits) as harness:
+        waiting, hung = harness.add("waits"), harness.add("silent")
+        assert (await harness.over(waiting))[0].attempts == 0
+        assert (await harness.job(hung)).attempts > 0

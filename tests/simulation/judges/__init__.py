@@ -19,7 +19,7 @@ from tests.simulation.judges.rest import (
     stops_end_in_time,
 )
 from tests.simulation.judges.shared import Judge, healing_bound
-from tests.simulation.judges.updates import followed_once, heard_once
+from tests.simulation.judges.updates import followed_once, heard_once, ledger_is_true, noticed_in_time
 from tests.simulation.judges.work import jobs_end, sent_once
 
 JUDGES: Final[tuple[Judge, ...]] = (
@@ -35,6 +35,8 @@ JUDGES: Final[tuple[Judge, ...]] = (
     commands_are_answered,
     paused_stays_paused,
     heard_once,
+    ledger_is_true,
+    noticed_in_time,
     followed_once,
     fleet_keeps_its_rate,
     backoff_is_a_floor,

@@ -1,13 +1,15 @@
-"""Updates: each message is heard once, and each record followed once."""
+"""Updates: each message is heard once and in time, and each record followed once."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from tests.simulation.evidence import Ending, EngineLife, Evidence, Hearing, Verdict
+from tests.simulation.evidence import Ending, EngineLife, Evidence, Hearing, Standing, Verdict
 from tests.simulation.judges.shared import (
     DISK,
     active,
+    any_within,
     came_to_rest,
+    commands_of,
     faults_of,
     grouped,
     healing_bound,
@@ -16,7 +18,14 @@ from tests.simulation.judges.shared import (
 )
 
 HEARD = "each message is heard once"
+LEDGER = "the ledger is true"
+NOTICED = "missing updates are noticed"
 FOLLOWED = "each record is followed once"
+LOOKED_AGAIN: Final = 20.0
+"""Seconds after a proof within which what is missing is seen to be missing."""
+WATCHED_EVERY: Final = 30.0
+"""Seconds between two looks at where the accounts are."""
+LOST: Final = "datacenter.lost_update"
 BEFORE: Final = 1.0
 """An update may be heard again if it came less than so many seconds before one whose handler was cut off."""
 
@@ -47,6 +56,24 @@ def heard_once(evidence: Evidence) -> Iterator[Verdict]:
                 yield Verdict(judge=HEARD, what=what, at=again.at, account=again.account)
                 break
     yield from _missing(evidence)
+
+
+def ledger_is_true(evidence: Evidence) -> Iterator[Verdict]:
+    """Whatever the ledger claims was handled: a handler has heard it to the end, in that life or before."""
+    handled: dict[tuple[str, str], int] = {}
+    for hearing in evidence.hearings:
+        if hearing.ended is not None:
+            key = hearing.account, hearing.mark
+            handled[key] = min(hearing.life, handled.get(key, hearing.life))
+    for inspection in evidence.inspections:
+        for each in evidence.updates:
+            claims = inspection.claims.get(each.account, ())
+            if each.position and any(after < each.position <= upto for after, upto in claims):
+                life = handled.get((each.account, each.mark))
+                if life is None or life > inspection.life:
+                    what = f"{each.mark!r} (position {each.position}) is claimed and was not handled"
+                    yield Verdict(judge=LEDGER, what=what, at=inspection.at, account=each.account)
+                    return
 
 
 def _may_repeat(
@@ -85,6 +112,44 @@ def _missing(evidence: Evidence) -> Iterator[Verdict]:
             continue  # the datacenter itself has forgotten some
         how = "was cut off, and not heard again" if key in begun else "was not heard"
         yield Verdict(judge=HEARD, what=f"{update.mark!r} {how}", at=update.at, account=update.account)
+
+
+def noticed_in_time(evidence: Evidence) -> Iterator[Verdict]:
+    """What is not pushed to a healthy account is missed at the next proof, asked for, and heard.
+
+    Only what is told by numbers counts here: nothing was wrong with the account but that updates were not pushed, and
+    another message, which would have shown the gap, need not come.
+    """
+    bound = missing_bound(evidence)
+    begun = {(each.account, each.mark): each.at for each in reversed(evidence.hearings)}
+    standings = grouped(evidence.standings, lambda each: each.account)
+    for update in evidence.updates:
+        end = update.at + bound
+        heard = begun.get((update.account, update.mark), float("inf"))
+        if not update.promised or heard <= end or end > evidence.seconds:
+            continue
+        if _undisturbed(evidence, standings.get(update.account, []), update.account, update.at, end):
+            when = "never" if heard == float("inf") else f"only {heard - update.at:.0f} s later"
+            yield Verdict(judge=NOTICED, what=f"{update.mark!r} was heard {when}", at=update.at, account=update.account)
+
+
+def missing_bound(evidence: Evidence) -> float:
+    """Return within how many seconds a healthy account has what was not pushed to it: it is missed, and asked for."""
+    policy = evidence.promises.policy
+    proof = policy.healthy.prove_every + policy.healthy.probe_every + policy.timeout.nth(1)
+    return proof + LOOKED_AGAIN + policy.healthy.catch_up_within + WATCHED_EVERY
+
+
+def _undisturbed(evidence: Evidence, standings: list[Standing], account: str, begin: float, end: float) -> bool:
+    """Return whether an account was healthy all the time, and nothing happened but that updates were not pushed."""
+    others = [each for each in faults_of(evidence, "", account) if each.kind != LOST]
+    if active(others, begin, end) or any_within((each.at for each in commands_of(evidence, account)), begin, end):
+        return False
+    lives = [life for life in evidence.lives if life.began <= begin and (life.ended is None or life.ended >= end)]
+    floods = [each for each in evidence.floods if each.at <= end and each.at + each.seconds >= begin]
+    seen = [each for each in standings if begin - 2 * WATCHED_EVERY <= each.at <= end + 2 * WATCHED_EVERY]
+    healthy = len(seen) >= 2 and all(each.state == "healthy" for each in seen)
+    return bool(lives) and not floods and healthy
 
 
 def followed_once(evidence: Evidence) -> Iterator[Verdict]:

@@ -1,0 +1,118 @@
+"""The ledger of completeness of a running engine: what its accounts have handled, stored together."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import anyio
+from attrs import define, field
+
+from adapters.sqlite import ledger_schema, rename_schema, schema
+from adapters.sqlite.queue import Statement
+from adapters.sqlite.writer import GroupWriter
+from states.ledger import HoleCause, LedgerRow
+
+DELAY = 0.2
+"""Seconds for which rows are gathered: less than the session file takes to say that an update was seen."""
+COMPACT_EVERY = 6 * 3600.0
+"""Seconds between two times at which intervals that touch become one row."""
+MAX_AT_ONCE = 256
+"""Accounts whose rows are stored in one transaction."""
+
+Rows = list[tuple[Statement, Sequence[Any]]]
+
+
+class RowSource(Protocol):
+    """What has rows to store: an account, of which one transaction at a time is on its way."""
+
+    @property
+    def account(self) -> str:
+        """Its name."""
+
+    def take(self) -> Sequence[LedgerRow]:
+        """Return the rows, which are on their way until one of the others is called."""
+
+    def stored(self, rows: Sequence[LedgerRow]) -> None:
+        """Note that these rows are durable."""
+
+    def put_back(self, rows: Sequence[LedgerRow]) -> None:
+        """Note that these rows may not be durable."""
+
+
+@define(eq=False)
+class LedgerStore:
+    """Stores what accounts have handled, through ``writer``. ``run`` it for as long as they live."""
+
+    writer: GroupWriter
+    _waiting: dict[RowSource, None] = field(factory=dict, init=False)
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _users: dict[str, tuple[int, str]] = field(factory=dict, init=False)
+    """The user and the login of each account, as they are stored: ``prove`` finds the rows by them."""
+
+    def soon(self, ledger: RowSource) -> None:
+        """Store an account's rows within a moment, while ``run`` runs."""
+        self._waiting[ledger] = None
+        self._changed.set()
+
+    async def now(self, ledger: RowSource) -> None:
+        """Store an account's rows; durable on return. Raises what ``GroupWriter.write`` raises."""
+        self._waiting.pop(ledger, None)
+        await self._store([ledger])
+
+    async def run(self) -> None:
+        """Store rows as they come, until cancelled; join those of earlier runs, at once and then a few times a day."""
+        await self.writer.write_together(ledger_schema.COMPACT)
+        while True:
+            with anyio.move_on_after(COMPACT_EVERY):
+                while True:
+                    await self._changed.wait()
+                    await anyio.sleep(DELAY)
+                    self._changed = anyio.Event()
+                    await self._store_waiting()
+            await self.writer.write_together(ledger_schema.COMPACT)
+
+    async def _store_waiting(self) -> None:
+        while self._waiting:
+            some = list(self._waiting)[:MAX_AT_ONCE]
+            for each in some:
+                del self._waiting[each]
+            await self._store(some)
+
+    async def _store(self, ledgers: Sequence[RowSource]) -> None:
+        taken = [(ledger, ledger.take()) for ledger in ledgers]
+        users = {ledger.account: (rows[-1].user, rows[-1].login) for ledger, rows in taken if rows}
+        new = {account: user for account, user in users.items() if self._users.get(account) != user}
+        try:
+            await self.writer.write_together(
+                [
+                    *((schema.NAME, (account,)) for account in new),
+                    *((rename_schema.LOGIN, (account, login, user)) for account, (user, login) in new.items()),
+                    *(row for _, rows in taken for each in rows for row in rows_of(each)),
+                ]
+            )
+            await self.writer.flush()
+        except BaseException:
+            for ledger, rows in taken:
+                ledger.put_back(rows)
+                self._waiting[ledger] = None
+            raise
+        self._users.update(new)
+        for ledger, rows in taken:
+            ledger.stored(rows)
+
+
+def rows_of(row: LedgerRow) -> Rows:
+    """Return what is to be written for an interval."""
+    after, upto = row.interval.after, row.interval.upto
+    if row.cause is not None:
+        hole = (ledger_schema.HOLE, (row.user, row.box, after, row.cause.value, upto, row.since, row.until))
+        if row.cause is HoleCause.RENUMBERED:
+            box = (row.user, row.box, after)
+            return [(ledger_schema.CUT, box), (ledger_schema.RENUMBER, box), hole]
+        return [hole]
+    return [
+        (ledger_schema.VOID, (row.user, row.box, row.login, after)),
+        (
+            ledger_schema.INTERVAL,
+            (row.user, row.box, row.login, after, upto, row.since, row.until, row.first_id, row.last_id),
+        ),
+    ]
