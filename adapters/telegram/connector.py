@@ -33,8 +33,11 @@ from states.snapshot import Hold
 PING_DELAY = 75
 """Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
 
-LEDGER_TIMEOUT = 5.0
-"""Seconds that the last rows of the ledger may take; what is handled and not in it comes once more."""
+LEDGER_TIMEOUT = 2.0
+"""Seconds that the last rows of the ledger may take: whoever ends the account waits a little longer, for its session.
+
+What is handled and not in the ledger comes once more.
+"""
 
 
 @frozen

@@ -30,3 +30,16 @@ def test_what_a_silent_link_could_not_deliver_does_not_destroy_the_login() -> No
         outcome = children.run(Story(seed=1, hours=0.5, incidents=(silence,), settings=settings))
     assert outcome.verdicts == ()
     assert outcome.counters["attempts"] == 2
+
+
+def test_a_full_disk_keeps_no_session_file_open() -> None:
+    """Whether the ledger can be stored or not, an engine that is stopped closes the session files in its time."""
+    incidents = (
+        Incident(at=60, kind=IncidentKind.DISK_FULL, seconds=60),
+        Incident(at=60, kind=IncidentKind.CLOCK_SUSPEND, seconds=240),
+        Incident(at=100, kind=IncidentKind.PROCESS_RESTART, seconds=3),
+    )
+    with Children() as children:
+        outcome = children.run(Story(seed=33, hours=0.09, incidents=incidents))
+    assert outcome.verdicts == ()
+    assert outcome.counters["life.stopped"] == 2
