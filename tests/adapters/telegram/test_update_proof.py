@@ -62,6 +62,14 @@ class ProvenLink:
             ):
                 await anyio.sleep(0.005)
 
+    async def number_of(self, channel: int) -> int:
+        """Return the number of a channel as soon as it has one."""
+        numbers = self.link.client._message_box.map
+        with anyio.fail_after(TIMEOUT):
+            while channel not in numbers:
+                await anyio.sleep(0.005)
+        return int(numbers[channel].pts)
+
     async def hear(self, kind: type[Event]) -> Event:
         """Return the next event of this kind, and forget what was told before it."""
         with anyio.fail_after(TIMEOUT):
@@ -365,7 +373,7 @@ async def test_a_channel_without_a_number_begins_at_the_present_and_is_named(
             await proven.link.client.get_entity(NEWS)
             assert number not in proven.link.client._message_box.map
             await proven.prove()
-            assert proven.link.client._message_box.map[number].pts == 2
+            assert await proven.number_of(number) == 2
             (line,) = [record for record in caplog.records if record.__dict__.get("event") == "channel_begun"]
             assert (line.__dict__["channel"], line.__dict__["number"]) == (number, 2)
             await dc.post(NEWS, "afterwards")
