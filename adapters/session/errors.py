@@ -14,9 +14,9 @@ class SessionHeld(SessionError):
 
 
 class LoginInUse(SessionError):
-    """Another account of this program uses the same login, from the file ``other``; the message names both."""
+    """Another account of this program uses the same login, from ``other``, a file or rows; the message names both."""
 
-    def __init__(self, sentence: str, other: Path) -> None:
+    def __init__(self, sentence: str, other: Path | str) -> None:
         super().__init__(sentence)
         self.other = other
 

@@ -36,6 +36,7 @@ from adapters.session.errors import SessionFixed, SessionNotSaved
 from adapters.session.failures import LiveFileTimeouts
 from adapters.session.live import MAX_ROWS, LiveFile
 from adapters.session.recall import recall
+from adapters.session.store import SessionStore, StoreMaker
 from states.events import DatabaseRecovered, Failure
 
 SAVE_TIMEOUT: Final = 60.0
@@ -107,6 +108,8 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     the other wrote. It is created if it does not exist. Opening it reads it, except for entities of which there are
     more than stay in memory; so while an event loop runs, make the session in a thread.
 
+    With ``store`` it is not a file but whatever that makes, such as rows of a database.
+
     A question that only the file can answer is put to it at once, and raises ``DatabaseUnusable`` if it cannot be read
     within a moment, since "not found" would send Telethon to the network.
 
@@ -130,20 +133,24 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         name: str | None = None,
         create: bool = True,
         timeouts: LiveFileTimeouts | None = None,
+        store: StoreMaker | None = None,
     ) -> None:
         super().__init__()
         self._entities, self._files, self._update_states = (), (), ()  # Telethon's own; here is ``Contents``
         self.save_entities = True
         self.store_tmp_auth_key_on_disk = store_tmp_auth_key_on_disk
-        self._live: LiveFile | None = None
+        self._live: SessionStore | None = None
         self.filename = ":memory:"
-        if session_id is None:
+        if store is not None:
+            self._live = store(self._report)
+        elif session_id is None:
             self._memory = Contents()
             return
-        path = files.session_path(session_id)
-        self.filename = str(path)
-        copies = path.parent / BACKUPS if backups is None else Path(backups)
-        self._live = LiveFile(path, copies, name or path.stem, self._report, timeouts or LiveFileTimeouts())
+        else:
+            path = files.session_path(session_id)
+            copies = path.parent / BACKUPS if backups is None else Path(backups)
+            self._live = LiveFile(path, copies, name or path.stem, self._report, timeouts or LiveFileTimeouts())
+        self.filename = str(self._live.where)
         self._live.open(create=create)
         self._adopt()
 

@@ -7,11 +7,11 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import define, evolve, field
 
@@ -35,6 +35,7 @@ from adapters.session.failures import (
     classify_write_error,
 )
 from adapters.session.owner import OwnerLock
+from adapters.session.recall import read_from_file
 from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
 from adapters.session.writer import WriteBehind, shared
 from adapters.sqlite.errors import DatabaseUnusable, database_failure, unusable
@@ -106,6 +107,11 @@ class LiveFile:
         return FailureReports(self.report, self.timeouts)
 
     # --- for the program ---------------------------------------------------------------------------------------------
+
+    @property
+    def where(self) -> Path:
+        """The file."""
+        return self.path
 
     @property
     def owned(self) -> bool:
@@ -253,6 +259,12 @@ class LiveFile:
         except OSError:
             return False
         return True
+
+    def read_entities(
+        self, column: int, values: Sequence[Any], known: Container[int], timeout: float
+    ) -> list[tuple[Any, ...]]:
+        """Return the entities that decide about these values; see ``SessionStore``."""
+        return read_from_file(self, column, values, known, timeout)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

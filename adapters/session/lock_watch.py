@@ -27,12 +27,12 @@ class LockWatch:
     _complete: float = field(default=float("-inf"), init=False)
     """When all locks were last looked at, by ``time.monotonic``."""
 
-    def renew_all(self) -> list[tuple[Path, str]]:
+    def renew_all(self) -> list[tuple[Path | str, str]]:
         """Make the locks again that are gone; return the sessions of which something is to be said. Blocks."""
         complete = time.monotonic() - self._complete >= COMPLETE_EVERY
         if complete:
             self._complete = time.monotonic()
-        found: list[tuple[Path, str]] = renew_claims() if complete else []
+        found: list[tuple[Path | str, str]] = renew_claims() if complete else []
         stamps: dict[str, tuple[int, ...] | None] = {}
         for lock in held_locks():
             if lock.directory not in stamps:

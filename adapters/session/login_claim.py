@@ -65,7 +65,8 @@ class LoginClaim:
     """What one account claims: the login of its session, while it may connect."""
 
     account: str
-    session: Path
+    session: Path | str
+    """The session file, or what names its rows in a database."""
     _login: str = field(default="", init=False)
     _path: Path = field(default=Path(), init=False)
     """Where the lock of the login is."""
@@ -135,7 +136,7 @@ class LoginClaim:
     @property
     def line(self) -> bytes:
         """What the lock says of this claim."""
-        where = os.path.abspath(self.session)
+        where = os.path.abspath(self.session) if isinstance(self.session, Path) else self.session
         said = {"lock": self._path.name, "pid": os.getpid(), "account": self.account, "session": where}
         return json.dumps(said).encode() + b"\n"
 
@@ -170,12 +171,12 @@ def _say(file: LockedFile, claim: LoginClaim) -> None:
     file.said = lines + len(kept)
 
 
-def renew_claims() -> list[tuple[Path, str]]:
+def renew_claims() -> list[tuple[Path | str, str]]:
     """Make the locks of all claims again that are gone; return the sessions of which something is to be said. Blocks.
 
     What stands in /tmp for days is tidied up, and where there are no names a removed lock would be none.
     """
-    found: list[tuple[Path, str]] = []
+    found: list[tuple[Path | str, str]] = []
     for claim in list(_claims.values()):
         try:
             said = claim.renew()

@@ -8,12 +8,15 @@ What is found stays in memory, as does that there is nothing.
 import sqlite3
 import time
 from collections.abc import Container, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.session.contents import ID, NAME, PHONE, USERNAME, Contents
-from adapters.session.live import LiveFile
 from adapters.sqlite.errors import DatabaseUnusable, database_failure, unusable
 from states.events import DatabaseLocked
+
+if TYPE_CHECKING:
+    from adapters.session.live import LiveFile
+    from adapters.session.store import SessionStore
 
 MAX_HOLDERS: Final = 100
 """Entities with one username that are read; those that were seen last count."""
@@ -30,21 +33,22 @@ _NO_VALUE: Final = (OverflowError, UnicodeEncodeError, sqlite3.InterfaceError, s
 """What SQLite says of a value that no row can have."""
 
 
-def recall(contents: Contents, live: LiveFile, column: int, values: Sequence[Any], timeout: float) -> None:
-    """Have memory know what the file says of these values, within ``timeout`` seconds. Blocks.
+def recall(contents: Contents, store: "SessionStore", column: int, values: Sequence[Any], timeout: float) -> None:
+    """Have memory know what its store says of these values, within ``timeout`` seconds. Blocks.
 
-    Call it within ``contents.lookup()``. Raises ``DatabaseUnusable`` for a file that cannot be read now, and
+    Call it within ``contents.lookup()``. Raises ``StorageError`` for one that cannot be read now, and
     ``SessionError`` for one that is damaged or of another login: that nothing is known is not the same as that there is
     nothing.
     """
     lacking = contents.lacks(column, values)
     if lacking:
-        contents.merge(column, lacking, _read(live, column, lacking, contents.entities, timeout))
+        contents.merge(column, lacking, store.read_entities(column, lacking, contents.entities, timeout))
 
 
-def _read(
-    live: LiveFile, column: int, values: Sequence[Any], known: Container[int], timeout: float
+def read_from_file(
+    live: "LiveFile", column: int, values: Sequence[Any], known: Container[int], timeout: float
 ) -> list[tuple[Any, ...]]:
+    """Return the entities of a session file that decide about these values; see ``SessionStore.read_entities``."""
     give_up = time.monotonic() + timeout
     while True:
         try:
@@ -57,7 +61,7 @@ def _read(
         time.sleep(RETRY_SECONDS)
 
 
-def _refusal(live: LiveFile, exc: Exception) -> Exception:
+def _refusal(live: "LiveFile", exc: Exception) -> Exception:
     """Return the error that says why nothing is known."""
     error = unusable(live.path, exc) if isinstance(exc, sqlite3.Error | OSError) else None
     failure = database_failure(exc)

@@ -11,12 +11,14 @@ from attrs import define, field, frozen
 from telethon import TelegramClient
 from telethon.crypto import rsa
 
-from adapters.session.file import StatStamp, stat_stamp
+from adapters.session.file import StatStamp
+from adapters.session.store import SessionPlace
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.client import REQUEST_TIMEOUT, LinkClient
 from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
-from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, read_fingerprint, stored_address
+from adapters.telegram.engine_session import SessionMemory
 from adapters.telegram.failover import ProxyFailover
+from adapters.telegram.file_place import FilePlace
 from adapters.telegram.inbox import Handler, Inbox, Start
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.memory_use import memory_use
@@ -78,6 +80,8 @@ class TelegramConnector:
     """The directory of the copy that is made before a session is upgraded."""
     name: str = field()
     """The account's name, and that of its backups."""
+    place: SessionPlace = field()
+    """Where the session is: in the file ``session``, or in a database."""
     requests: RequestWatch = field(factory=RequestWatch, init=False, repr=False)
     """Whoever measures the requests of the account's clients."""
     usernames: AccountUsernames | None = field(default=None, init=False, repr=False)
@@ -105,6 +109,10 @@ class TelegramConnector:
     @name.default
     def _default_name(self) -> str:
         return self.session.stem
+
+    @place.default
+    def _in_file(self) -> SessionPlace:
+        return FilePlace(self.session, self.backups, self.name)
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
@@ -192,7 +200,7 @@ class TelegramConnector:
 
     async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
         """Return whether the datacenter answers, asked without the account and within ``timeout`` seconds."""
-        address = self.address or await anyio.to_thread.run_sync(stored_address, self.session)
+        address = self.address or await anyio.to_thread.run_sync(self.place.read_address)
         return "dark" if address is None else await probe_datacenter(address, self.failover.choose(), timeout=timeout)
 
     async def credentials(self) -> str:
@@ -207,12 +215,12 @@ class TelegramConnector:
 
     async def login(self) -> str:
         """Return a fingerprint of the session's key, whatever datacenter and application it is used with."""
-        key = self.memory.fingerprint() or cached_fingerprint(self.session)
-        return key or await anyio.to_thread.run_sync(read_fingerprint, self.session)
+        key = self.memory.fingerprint() or self.place.known_login()
+        return key or (await anyio.to_thread.run_sync(self.place.read_login))[0]
 
     def session_stamp(self) -> StatStamp:
         """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
-        return stat_stamp(self.session)
+        return self.place.stamp()
 
     def get_wait_up_to(self) -> float:
         """Return ``wait_up_to`` as it is now."""

@@ -20,6 +20,7 @@ from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.session.login_claim import LoginClaim
 from adapters.session.schema import as_number
+from adapters.session.store import SessionPlace
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, LentKey
@@ -109,8 +110,8 @@ class SessionContext(Protocol):
     """What ``open_session`` needs to know of an account; a ``Connector`` has it."""
 
     @property
-    def session(self) -> Path:
-        """The session file."""
+    def place(self) -> SessionPlace:
+        """Where the session is."""
 
     @property
     def address(self) -> tuple[int, str, int] | None:
@@ -118,15 +119,7 @@ class SessionContext(Protocol):
 
     @property
     def memory(self) -> "SessionMemory":
-        """What the engine remembers of the file."""
-
-    @property
-    def backups(self) -> Path:
-        """The directory of the file's backups."""
-
-    @property
-    def name(self) -> str:
-        """The name of the backups."""
+        """What the engine remembers of the session."""
 
 
 class EngineSession(NamingSession):
@@ -139,16 +132,14 @@ class EngineSession(NamingSession):
 
     __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "login", "observer")
 
-    def __init__(
-        self, path: Path, redirect: tuple[int, str, int] | None, memory: SessionMemory, backups: Path, name: str
-    ) -> None:
+    def __init__(self, place: SessionPlace, redirect: tuple[int, str, int] | None, memory: SessionMemory) -> None:
         self._redirect = redirect
         self._engine_memory = memory
-        self.claim = LoginClaim(name, path)
+        self.claim = LoginClaim(place.name, place.where)
         self.observer: SessionObserver = lambda _: None
         self.usernames = None
         self._admitted = False
-        super().__init__(path, backups=backups, name=name, create=False)
+        super().__init__(store=place.make, create=False)
 
     def _report(self, event: Failure | DatabaseRecovered) -> None:
         self.observer(event)
@@ -382,9 +373,7 @@ def _open(connector: "SessionContext") -> EngineSession:
     memory = connector.memory
     try:
         if memory.session is None:
-            memory.session = EngineSession(
-                connector.session, connector.address, memory, connector.backups, connector.name
-            )
+            memory.session = EngineSession(connector.place, connector.address, memory)
         else:
             memory.session.reopen(adopt=True)
     except (FileNotFoundError, SessionEmpty):
@@ -396,17 +385,17 @@ def _open(connector: "SessionContext") -> EngineSession:
     if not session.dc_id or not session.server_address:
         session.release_blocking()
         raise NotASession(
-            f"{connector.session}: the session has a key and does not say of which datacenter; log in again"
+            f"{session.filename}: the session has a key and does not say of which datacenter; log in again"
         )
     login = key_fingerprint(session.key)
     try:
         session.claim.take(login)
     except LoginInUse as exc:
         session.release_blocking()
-        if read_fingerprint(exc.other) == login:
+        if not isinstance(exc.other, Path) or read_fingerprint(exc.other) == login:
             raise
         raise SessionHeld(  # two accounts have swapped their files: the other one gives its old login up in a moment
-            f"{connector.session}: its login is still in use by the account of {exc.other}, which has another one now"
+            f"{session.filename}: its login is still in use by the account of {exc.other}, which has another one now"
         ) from exc
     except SessionError:
         session.release_blocking()

@@ -43,7 +43,7 @@ async def watch_locks(lock: EngineLock) -> None:
         told = found
 
 
-def _look(lock: EngineLock, sessions: LockWatch) -> list[tuple[Path, str]]:
+def _look(lock: EngineLock, sessions: LockWatch) -> list[tuple[Path | str, str]]:
     try:
         said = lock.renew()
     except OSError as exc:

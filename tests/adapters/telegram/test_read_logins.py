@@ -11,6 +11,7 @@ from adapters.session import file as files
 from adapters.session.file import stat_stamp
 from adapters.telegram import engine_session
 from adapters.telegram.engine_session import EngineSession, SessionMemory, login_in, stored_user
+from adapters.telegram.file_place import FilePlace
 from tests.adapters.session.support import telethons
 
 
@@ -65,7 +66,7 @@ def test_a_session_that_was_released_is_known_without_a_look(tmp_path: Path, ope
     """Until another program writes to it: then the file is read."""
     path = session(tmp_path / "a.session", "wal")
     memory = SessionMemory()
-    memory.session = EngineSession(path, None, memory, tmp_path / "backups", "a")
+    memory.session = EngineSession(FilePlace(path, tmp_path / "backups", "a"), None, memory)
     memory.session._contents.put_state(0, (1, 2, 3, 4))
     memory.session.release_blocking()
     opened.clear()
