@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
-from engine.journal.stats import Move
+from engine.journal.ports import AccountMove, JournalBeginning
 from states import State
 
 DAY: Final = 86_400.0
@@ -93,42 +93,6 @@ class Past:
     """By number since the epoch; those in which nothing was lost are left out. Without what lasts."""
     days: Mapping[int, Tally] = field(factory=dict)
     """By the ordinal of the local date; as above."""
-
-
-class JournalBeginning(Protocol):
-    """Where a life began."""
-
-    @property
-    def account(self) -> str:
-        """The account's name."""
-
-    @property
-    def life(self) -> int:
-        """Its number, which counts from 1 with each account."""
-
-    @property
-    def at(self) -> float:
-        """When it was (Unix seconds)."""
-
-    @property
-    def state(self) -> State:
-        """The first state of which there is a record: where it began, or where what retention has left begins."""
-
-    @property
-    def since(self) -> float:
-        """When that state was entered."""
-
-    @property
-    def answered(self) -> float | None:
-        """The last sign of life before it."""
-
-
-class AccountMove(Move, Protocol):
-    """One record of the statistics, with its number."""
-
-    @property
-    def seq(self) -> int:
-        """Its number."""
 
 
 class HistoryReader(Protocol):
