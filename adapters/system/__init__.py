@@ -6,7 +6,9 @@ from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
+    from adapters.system.dead_man import DeadMan, open_dead_man
     from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
+    from adapters.system.errors import DeadManUnusable
     from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
     from adapters.system.service import ServiceManager
     from adapters.system.token_file import TokenUnusable, read_or_make_token, read_token
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ContinuousClock",
+    "DeadMan",
+    "DeadManUnusable",
     "Descriptors",
     "EngineLock",
     "Holder",
@@ -26,6 +30,7 @@ __all__ = [
     "WatchedClock",
     "descriptors_for",
     "holder_of",
+    "open_dead_man",
     "ping",
     "raise_limit",
     "read_or_make_token",
@@ -34,6 +39,8 @@ __all__ = [
 
 _HOMES = {
     "adapters.system.clock": ("ContinuousClock", "SteadyClock", "SystemClock", "WatchedClock"),
+    "adapters.system.dead_man": ("DeadMan", "open_dead_man"),
+    "adapters.system.errors": ("DeadManUnusable",),
     "adapters.system.descriptors": ("Descriptors", "descriptors_for", "raise_limit"),
     "adapters.system.lock": ("EngineLock", "Holder", "LockHeld", "holder_of"),
     "adapters.system.url_ping": ("PingFailed", "ping"),
