@@ -41,6 +41,7 @@ RESTART: Final = "change it back, or stop the engine and start it again"
 REASONS: Final = {
     "telegram.datacenter": "the keys of all accounts belong to their datacenter, which every connection goes to",
     "storage.directory": "the journal, the jobs, the lock and the socket of this engine are there",
+    "storage.database": "all that the engine knows of its accounts is there",
     "sandbox": "the sandbox is filled, and its scenario begins, when the engine starts",
 }
 """Why a key, or a section, has the value of the start until the end."""

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from adapters.file_names import misplaced_secret, name_problem, pasted_secret
 from engine.config.outline import API_HASH, DEFAULT_DIRECTORY, MAX_INT
 from engine.config.secret import Secret, to_secret
-from engine.config.values import MAX_NAME, is_name
+from engine.config.values import MAX_NAME, describe_type, is_name
 
 if TYPE_CHECKING:  # few accounts have one, and few commands need it
     from engine.config.proxies import ProxyConfig
@@ -119,6 +119,24 @@ class Storage:
     keep: float | None = field(default=None, validator=attrs.validators.optional(_more_than_zero))
     """How long the journal keeps its entries, such as ``90d``, and jobs that were done or cancelled before that. Failed
     jobs stay until they are retried or cancelled. Left out, everything is kept."""
+    database: str | None = field(default=None, repr=False)
+    """The PostgreSQL database that several nodes share, such as ``postgresql://user:${PGPASSWORD}@host/holdfast``, with
+    all its servers after the ``@``. It has a password in it: write ``${NAME}``. Left out, everything is in files."""
+
+
+_DATABASE: Final = re.compile(r"postgres(?:ql)?://[^\s\x00-\x1f\x7f]{1,4096}")
+
+
+def to_database(value: Any) -> str | None:
+    """Return the address of a database. Raises ``ValueError`` with a sentence, which never quotes it."""
+    if value is None:
+        return None
+    form = "must be the address of a PostgreSQL database, like postgresql://user:${PGPASSWORD}@host/holdfast"
+    if not isinstance(value, str):
+        raise ValueError(f"{form}, not {describe_type(value)}")
+    if not _DATABASE.fullmatch(value):
+        raise ValueError(f"{form}, with no blanks in it; a blank in a password is %20")
+    return Secret(value)
 
 
 def _wait_in_place(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:

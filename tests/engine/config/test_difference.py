@@ -140,6 +140,7 @@ def test_another_application_reconnects_every_account(read: Read) -> None:
     ("rest", "api", "key"),
     [
         ("storage: {directory: elsewhere}\n", f"{{api_id: 1, api_hash: {HASH}}}", "storage.directory"),
+        ("storage: {database: 'postgresql://h/d'}\n", f"{{api_id: 1, api_hash: {HASH}}}", "storage.database"),
         ("", f"{{api_id: 1, api_hash: {HASH}, datacenter: sandbox}}", "telegram.datacenter"),
     ],
 )

@@ -12,6 +12,7 @@ from engine.config import (
     ConfigError,
     load,
 )
+from engine.config.difference import difference
 from tests.engine.config.texts import (
     API_HASH,
     BOT_TOKEN,
@@ -69,6 +70,21 @@ def test_what_may_be_a_secret_is_quoted_nowhere(bad: Problems) -> None:
         ["config.yaml:5", "…"],
     ]
     assert not [secret for secret in SECRETS if secret in str(problems)]
+
+
+def test_the_password_of_a_database_is_shown_nowhere(
+    good: Load, bad: Problems, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes from the environment; no repr, no problem with the address and no difference repeats it."""
+    monkeypatch.setenv("DATABASE_PASSWORD", PROXY_PASSWORD)
+    config = good(HEAD + ONE + "storage: {database: 'postgresql://u:${DATABASE_PASSWORD}@a,b/holdfast'}")
+    assert config.storage.database == f"postgresql://u:{PROXY_PASSWORD}@a,b/holdfast"
+    assert PROXY_PASSWORD not in shown(config)
+    found = difference(good(HEAD + ONE), config)
+    assert PROXY_PASSWORD not in repr(found) + str(found.as_json())
+    (wrong,) = bad(HEAD + ONE + "storage: {database: 'postgresql://u:${DATABASE_PASSWORD} @a/holdfast'}")
+    assert "storage.database" in wrong
+    assert PROXY_PASSWORD not in wrong
 
 
 def test_a_bot_token_is_shown_nowhere(good: Load, bad: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
