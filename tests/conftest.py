@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -15,6 +15,9 @@ import structlog
 
 from adapters.session import login_claim
 from tests.virtual_time import VirtualLoop
+
+if TYPE_CHECKING:
+    from tests.postgres.server import PostgresServer
 
 _numbers = itertools.count()
 
@@ -63,3 +66,32 @@ def logs_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(structlog, "configure", uncached)
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "PostgresServer":
+    """Return the PostgreSQL server that the tests of this process share; a test that stops it starts one of its own."""
+    from tests.postgres.server import PostgresMissing, shared_server
+
+    try:
+        return shared_server()
+    except PostgresMissing as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def empty_store_url(postgres: "PostgresServer") -> Iterator[str]:
+    """Return the address of an empty database of this test."""
+    name = postgres.clone("template0")
+    yield postgres.url(name)
+    postgres.drop(name)
+
+
+@pytest.fixture
+def store_url(postgres: "PostgresServer") -> Iterator[str]:
+    """Return the address of a database of this test with the schema of this version."""
+    from tests.postgres.template import template_of
+
+    name = postgres.clone(template_of(postgres))
+    yield postgres.url(name)
+    postgres.drop(name)

@@ -1,0 +1,62 @@
+"""The store of many nodes: PostgreSQL. Only ``storage.database: postgresql://…`` imports it, and with it psycopg."""
+
+from typing import TYPE_CHECKING
+
+from states.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from adapters.postgres.address import StoreAddress, is_store_address
+    from adapters.postgres.connect import StoreConnection, StorePool, StoreTimeouts
+    from adapters.postgres.errors import (
+        BadAddress,
+        DriverMissing,
+        Fenced,
+        NodeNameTaken,
+        SchemaTooNew,
+        SchemaTooOld,
+        StoreError,
+        StoreUnusable,
+    )
+    from adapters.postgres.fence import FENCE, fence
+    from adapters.postgres.migrate import migrate, require_schema
+
+__all__ = [
+    "FENCE",
+    "BadAddress",
+    "DriverMissing",
+    "Fenced",
+    "NodeNameTaken",
+    "SchemaTooNew",
+    "SchemaTooOld",
+    "StoreAddress",
+    "StoreConnection",
+    "StoreError",
+    "StorePool",
+    "StoreTimeouts",
+    "StoreUnusable",
+    "fence",
+    "is_store_address",
+    "migrate",
+    "require_schema",
+]
+
+_HOMES = {
+    "adapters.postgres.address": ("StoreAddress", "is_store_address"),
+    "adapters.postgres.connect": ("StoreConnection", "StorePool", "StoreTimeouts"),
+    "adapters.postgres.errors": (
+        "BadAddress",
+        "DriverMissing",
+        "Fenced",
+        "NodeNameTaken",
+        "SchemaTooNew",
+        "SchemaTooOld",
+        "StoreError",
+        "StoreUnusable",
+    ),
+    "adapters.postgres.fence": ("FENCE", "fence"),
+    "adapters.postgres.migrate": ("migrate", "require_schema"),
+}
+"""The module of each name, which is imported when the name is first asked for."""
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+    __getattr__ = lazy_names(__name__, _HOMES)
