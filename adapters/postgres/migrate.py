@@ -13,6 +13,7 @@ from typing import Final
 from attrs import frozen
 from psycopg.errors import DuplicateTable, UniqueViolation
 
+from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import SchemaTooNew, SchemaTooOld
 
@@ -54,7 +55,7 @@ async def migrate(connection: StoreConnection) -> tuple[Migration, ...]:
     Raises ``SchemaTooNew``, and ``StoreUnusable`` when the user may not, or another one holds the tables for too long.
     """
     await _make_table(connection)
-    if not _missing(connection, await _applied(connection)):
+    if not _missing(connection.address, await _applied(connection)):
         return ()
     async with connection.transaction():
         for setting in ("statement_timeout", "lock_timeout"):
@@ -63,7 +64,7 @@ async def migrate(connection: StoreConnection) -> tuple[Migration, ...]:
         await connection.execute(
             "LOCK TABLE schema_versions IN SHARE ROW EXCLUSIVE MODE", timeout=MIGRATION_TIMEOUT + 5
         )
-        missing = _missing(connection, await _applied(connection))
+        missing = _missing(connection.address, await _applied(connection))
         for each in missing:
             await connection.execute(each.sql, timeout=MIGRATION_TIMEOUT + 5)
             await connection.execute(
@@ -75,25 +76,28 @@ async def migrate(connection: StoreConnection) -> tuple[Migration, ...]:
 async def require_schema(connection: StoreConnection) -> None:
     """Do nothing when the schema is this version's. Raises ``SchemaTooNew`` and ``SchemaTooOld``."""
     [[is_there]] = await connection.execute(_IS_THERE)
-    applied = await _applied(connection) if is_there else frozenset()
+    require_versions(connection.address, await _applied(connection) if is_there else frozenset())
+
+
+def require_versions(address: StoreAddress, applied: frozenset[int]) -> None:
+    """Do nothing when these files make up this version's schema. Raises ``SchemaTooNew`` and ``SchemaTooOld``."""
     if not applied:
         raise SchemaTooOld(
-            f"{connection.address}: no engine has used this database yet; "
-            "start a node on it with 'run', or mend its name"
+            f"{address}: no engine has used this database yet; start a node on it with 'run', or mend its name"
         )
-    if missing := _missing(connection, applied):
+    if missing := _missing(address, applied):
         raise SchemaTooOld(
-            f"{connection.address}: an older version has written this database (schema {max(applied)}, this version "
+            f"{address}: an older version has written this database (schema {max(applied)}, this version "
             f"needs {missing[-1].version}); start a node of this version, which upgrades it"
         )
 
 
-def _missing(connection: StoreConnection, applied: frozenset[int]) -> tuple[Migration, ...]:
+def _missing(address: StoreAddress, applied: frozenset[int]) -> tuple[Migration, ...]:
     """Return what is to be applied yet. Raises ``SchemaTooNew``."""
     newest = migrations()[-1].version
     if max(applied, default=0) > newest:
         raise SchemaTooNew(
-            f"{connection.address}: a newer version has written this database (schema {max(applied)}, this version "
+            f"{address}: a newer version has written this database (schema {max(applied)}, this version "
             f"knows {newest}); update holdfast on this host"
         )
     return tuple(each for each in migrations() if each.version not in applied)

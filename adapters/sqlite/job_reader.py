@@ -141,7 +141,7 @@ class JobReader:
         if not self._has_jobs:
             return []
         query = "SELECT value FROM job_results WHERE job = ? ORDER BY number LIMIT ?"
-        return [_decoded(value) for (value,) in read_rows(self._db, query, (number, limit))]
+        return [decoded(value) for (value,) in read_rows(self._db, query, (number, limit))]
 
     def messages(self, chat: int) -> Iterator[tuple[int, str]]:
         """Yield number and text of the messages collected from a chat in which all members see the same numbers."""
@@ -151,7 +151,8 @@ class JobReader:
             )
 
 
-def _decoded(text: str) -> Any:
+def decoded(text: str) -> Any:
+    """Return a value that was stored as JSON; of one that cannot be read, why."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError, TypeError) as exc:

@@ -1,9 +1,11 @@
 """The stores of which each test of the contract is asked."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.storage.job_stores import JobsUnderTest, sqlite_jobs
 from tests.storage.stores import SqliteStore, StoreUnderTest
 
 
@@ -11,3 +13,16 @@ from tests.storage.stores import SqliteStore, StoreUnderTest
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     """Return an empty store of each kind."""
     return SqliteStore(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobsUnderTest]:
+    """Return an empty store of jobs of each kind."""
+    if request.param == "sqlite":
+        with sqlite_jobs(tmp_path) as file:
+            yield file
+        return
+    from tests.storage.postgres_jobs import postgres_jobs
+
+    with postgres_jobs(request.getfixturevalue("postgres")) as database:
+        yield database
