@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING
 from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
     from adapters.postgres.address import StoreAddress, is_store_address
     from adapters.postgres.connect import StoreConnection, StorePool, StoreTimeouts
     from adapters.postgres.errors import (
         BadAddress,
+        CannotMove,
         DriverMissing,
         Fenced,
         NodeNameTaken,
@@ -19,13 +21,22 @@ if TYPE_CHECKING:
     )
     from adapters.postgres.fence import FENCE, fence
     from adapters.postgres.migrate import migrate, require_schema
+    from adapters.postgres.nodes import BeatAnswer, LivingNode, NodeEntry, NodeRows
 
 __all__ = [
     "FENCE",
+    "AccountGroup",
+    "AccountRows",
     "BadAddress",
+    "BeatAnswer",
+    "CannotMove",
+    "ClaimedAccount",
     "DriverMissing",
     "Fenced",
+    "LivingNode",
+    "NodeEntry",
     "NodeNameTaken",
+    "NodeRows",
     "SchemaTooNew",
     "SchemaTooOld",
     "StoreAddress",
@@ -41,10 +52,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adapters.postgres.accounts": ("AccountGroup", "AccountRows", "ClaimedAccount"),
     "adapters.postgres.address": ("StoreAddress", "is_store_address"),
     "adapters.postgres.connect": ("StoreConnection", "StorePool", "StoreTimeouts"),
     "adapters.postgres.errors": (
         "BadAddress",
+        "CannotMove",
         "DriverMissing",
         "Fenced",
         "NodeNameTaken",
@@ -55,6 +68,7 @@ _HOMES = {
     ),
     "adapters.postgres.fence": ("FENCE", "fence"),
     "adapters.postgres.migrate": ("migrate", "require_schema"),
+    "adapters.postgres.nodes": ("BeatAnswer", "LivingNode", "NodeEntry", "NodeRows"),
 }
 """The module of each name, which is imported when the name is first asked for."""
 

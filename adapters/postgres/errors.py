@@ -58,7 +58,19 @@ class SchemaTooOld(StoreError):
 
 
 class NodeNameTaken(StoreError):
-    """Another node with this name is alive."""
+    """Another life of a node with this name, ``life``, is not over; ``beat`` is the last one that the store has of it.
+
+    It may be one that this host had before a crash: whoever sees no other beat for a lease may declare it dead.
+    """
+
+    def __init__(self, sentence: str, *, life: int, beat: int) -> None:
+        super().__init__(sentence)
+        self.life = life
+        self.beat = beat
+
+
+class CannotMove(StoreError):
+    """An account cannot go to that node."""
 
 
 class Fenced(StoreError):

@@ -3,7 +3,8 @@
 -- One row is one life of a node: from its registration to its end. Whether it lives and when it was last heard of stand
 -- in one row, so that neither can be decided without the other.
 CREATE TABLE nodes (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- Drawn at random by the node, not counted: a server that has failed over may have forgotten how far it counted.
+    id bigint PRIMARY KEY,
     name text NOT NULL,
     host text NOT NULL,
     -- The number of this life among those with its name, from 1.
@@ -47,3 +48,7 @@ CREATE TABLE accounts (
 -- With the epoch, so that a beat counts and sums without reading the table.
 CREATE INDEX accounts_by_owner ON accounts (owner) INCLUDE (epoch);
 CREATE INDEX accounts_moving ON accounts (owner) WHERE move_to IS NOT NULL;
+CREATE INDEX accounts_free ON accounts (hosts, id) WHERE owner IS NULL;
+
+-- The server that has been watched for a lease, in which of its starts and on which timeline: see states/lease.py.
+CREATE TABLE settled_servers (server text PRIMARY KEY);

@@ -1,0 +1,181 @@
+"""The rows of accounts: who owns which, and how accounts come to other owners.
+
+A claim is one statement that takes the fence of its life. So what a life has claimed is visible to every statement that
+begins after its death, and ``free_accounts_of_the_dead`` misses none. Claimers pass over the rows that another one is
+taking (``SKIP LOCKED``), so none waits for another.
+
+Raises ``StoreUnusable`` whenever the store does not answer.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from adapters.postgres.connect import StoreConnection
+from adapters.postgres.errors import CannotMove
+from adapters.postgres.nodes import SERVER, plain
+
+_FREE: Final = """
+    WITH over AS (SELECT id FROM nodes WHERE state = 'dead' AND NOT freed FOR UPDATE SKIP LOCKED),
+        given AS (UPDATE accounts SET owner = NULL WHERE owner IN (SELECT id FROM over) RETURNING 1),
+        noted AS (UPDATE nodes SET freed = true WHERE id IN (SELECT id FROM over))
+    SELECT count(*) FROM given"""
+
+_CLAIM: Final = f"""
+    WITH mine AS (
+        SELECT id, name, host FROM nodes
+        WHERE id = %(life)s AND state = 'alive' AND {SERVER} = %(server)s FOR KEY SHARE),
+    got AS (
+        SELECT free.id, free.last_host, mine.host
+        FROM mine, unnest(%(hosts)s::text[], %(up_to)s::int[]) AS wanted (hosts, up_to), LATERAL (
+            SELECT a.id, a.last_host FROM accounts a
+            WHERE a.owner IS NULL AND a.hosts = wanted.hosts AND mine.host LIKE a.hosts_like
+                AND (a.move_to IS NULL OR a.move_to = mine.name OR NOT EXISTS (
+                    SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive' AND n.host LIKE a.hosts_like))
+            ORDER BY a.move_to = mine.name DESC NULLS LAST, a.last_host = mine.host DESC NULLS LAST, a.id
+            LIMIT wanted.up_to FOR UPDATE SKIP LOCKED) free)
+    UPDATE accounts a SET owner = %(life)s, epoch = a.epoch + 1, move_to = NULL, last_host = got.host
+    FROM got WHERE a.id = got.id RETURNING a.name, a.epoch, got.last_host"""
+
+
+@frozen(kw_only=True)
+class ClaimedAccount:
+    """An account that a life has claimed."""
+
+    name: str
+    epoch: int
+    last_host: str | None
+    """Where it was connected before, None if nowhere yet."""
+
+
+@frozen(kw_only=True)
+class AccountGroup:
+    """The accounts with one pattern of hosts: how many there are, are free, and are owned by each life."""
+
+    hosts: str
+    total: int
+    free: int
+    owned: Mapping[int, int]
+
+
+class AccountRows:
+    """The rows of accounts, over one connection; ``timeout`` in seconds is for each statement."""
+
+    def __init__(self, connection: StoreConnection, *, timeout: float | None = None) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    async def _execute(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return await self._connection.execute(sql, dict(values), timeout=self._timeout)
+
+    async def set_accounts(self, hosts: Mapping[str, str]) -> None:
+        """Have these accounts in the store, each with its pattern of hosts; what it has of others stays."""
+        await self._execute(
+            """INSERT INTO accounts (name, hosts) SELECT * FROM unnest(%(names)s::text[], %(hosts)s::text[])
+                ON CONFLICT (name) DO UPDATE SET hosts = EXCLUDED.hosts WHERE accounts.hosts <> EXCLUDED.hosts""",
+            {"names": list(hosts), "hosts": list(hosts.values())},
+        )
+
+    async def remove_accounts(self, names: Collection[str]) -> frozenset[str]:
+        """Take out those of the accounts that nobody owns, and return them."""
+        rows = await self._execute(
+            "DELETE FROM accounts WHERE name = ANY(%(names)s) AND owner IS NULL RETURNING name", {"names": list(names)}
+        )
+        return frozenset(name for (name,) in rows)
+
+    async def groups(self) -> tuple[AccountGroup, ...]:
+        """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
+        rows = await self._execute("SELECT hosts, owner, count(*) FROM accounts GROUP BY 1, 2 ORDER BY 1, 2", {})
+        counts: dict[str, dict[int | None, int]] = {}
+        for hosts, owner, accounts in rows:
+            counts.setdefault(hosts, {})[owner] = accounts
+        return tuple(
+            AccountGroup(
+                hosts=hosts,
+                total=sum(each.values()),
+                free=each.get(None, 0),
+                owned={owner: accounts for owner, accounts in each.items() if owner is not None},
+            )
+            for hosts, each in counts.items()
+        )
+
+    async def free_accounts_of_the_dead(self) -> int:
+        """Free the accounts of lives that are over, and return how many; to be called before a claim."""
+        [[freed]] = await self._execute(_FREE, {})
+        return int(freed)
+
+    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> tuple[ClaimedAccount, ...]:
+        """Give a life up to so many free accounts of each pattern of hosts, and return them.
+
+        None if the life is over or draining, if another server answers, or if its host does not match. Accounts that
+        are to move to this node come first, then those that were connected from its host before.
+        """
+        wanted = {hosts: number for hosts, number in up_to.items() if number > 0}
+        rows = await self._execute(
+            _CLAIM, {"life": life, "server": server, "hosts": list(wanted), "up_to": list(wanted.values())}
+        )
+        return tuple(ClaimedAccount(name=name, epoch=epoch, last_host=host) for name, epoch, host in rows)
+
+    async def owned(self, life: int) -> dict[str, int]:
+        """Return the accounts that a life owns, each with its epoch; none if it is over."""
+        rows = await self._execute(
+            """SELECT a.name, a.epoch FROM accounts a JOIN nodes n ON n.id = a.owner
+                WHERE n.id = %(life)s AND n.state <> 'dead'""",
+            {"life": life},
+        )
+        return dict(rows)
+
+    async def moving(self, life: int) -> tuple[str, ...]:
+        """Return the accounts that a life owns and that are to go to another node, which lives."""
+        rows = await self._execute(
+            """SELECT a.name FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
+                WHERE a.owner = %(life)s ORDER BY a.id""",
+            {"life": life},
+        )
+        return tuple(name for (name,) in rows)
+
+    async def release(self, life: int, names: Collection[str]) -> frozenset[str]:
+        """Free accounts whose links this life has closed, and return those that were its."""
+        rows = await self._execute(
+            "UPDATE accounts SET owner = NULL WHERE owner = %(life)s AND name = ANY(%(names)s) RETURNING name",
+            {"life": life, "names": list(names)},
+        )
+        return frozenset(name for (name,) in rows)
+
+    async def move(self, account: str, to: str) -> None:
+        """Ask for an account to go to a node: its owner releases it, and then that node claims it.
+
+        Raises ``CannotMove`` if there is no such account, no such living node, or its host is not one for the account.
+        """
+        rows = await self._execute(
+            """SELECT a.hosts, n.host, n.state, n.host LIKE a.hosts_like, n.id = a.owner
+                FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s
+                LEFT JOIN nodes n ON n.name = %(to)s AND n.state <> 'dead'""",
+            {"account": account, "to": to},
+        )
+        hosts, host, state, matches, is_there = rows[0]
+        if (why := _refusal(account, to, hosts=hosts, host=host, state=state, matches=matches)) is not None:
+            raise CannotMove(f"{self._connection.address}: {why}")
+        await self._execute(
+            "UPDATE accounts SET move_to = %(to)s WHERE name = %(account)s",
+            {"account": account, "to": None if is_there else to},
+        )
+
+
+def _refusal(
+    account: str, to: str, *, hosts: str | None, host: str | None, state: str | None, matches: bool | None
+) -> str | None:
+    """Return why an account cannot go to a node, with the remedy; None if it can."""
+    if hosts is None:
+        return f"no account is called {plain(account)}; see 'status'"
+    if host is None:
+        return f"no node called {plain(to)} is alive; see 'nodes'"
+    if state == "draining":
+        return f"node {plain(to)} is giving its accounts away; name another one"
+    if not matches:
+        return (
+            f"{plain(account)} may be on hosts {plain(hosts)} alone, and {plain(to)} is on {plain(host)}; "
+            "name another node, or change 'hosts' of the account"
+        )
+    return None

@@ -1,0 +1,244 @@
+"""The rows of nodes: the statements by which ``states.lease`` is carried out. ``accounts.py`` has those of claims.
+
+What makes them safe, each tried against a real server in ``tests/postgres/test_nodes.py``:
+
+- Life and beat of a node stand in one row. In two rows, a beat and a death could both be committed, each by what it
+  read of the other (write skew).
+- A beat and a death are single statements, not transactions: a process that is stopped holds no lock meanwhile.
+- A death takes its row with ``FOR UPDATE`` first. ``UPDATE … SET state`` alone would pass ``FOR KEY SHARE``, the fence.
+- Which server answers is asked in the same statement: another one may have forgotten what this one has confirmed.
+
+Raises ``StoreUnusable`` whenever the store does not answer. All methods but ``begin`` may simply be called again.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+from psycopg.types.json import Jsonb
+
+from adapters.postgres.connect import StoreConnection
+from adapters.postgres.errors import NodeNameTaken
+from adapters.postgres.fence import fenced
+
+KEPT_LIVES: Final = 20
+"""How many lives of a node the store keeps, the present one among them, for people."""
+_MAX_SHOWN: Final = 100
+"""Characters of a name or a reason that are kept or shown."""
+
+SERVER: Final = """(extract(epoch FROM pg_postmaster_start_time())::text || ' ' ||
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"""
+"""Which server answers, as an expression: in which of its starts, and on which timeline. A standby has none."""
+
+_BEAT: Final = f"""
+    WITH mine AS (
+        UPDATE nodes SET beat = beat + 1 WHERE id = %(life)s AND state <> 'dead'
+        RETURNING id, name, host, beat, state)
+    SELECT mine.beat, mine.state = 'draining', {SERVER},
+        EXISTS (SELECT FROM settled_servers WHERE server = {SERVER}),
+        others.ids, others.beats, own.accounts, own.epochs,
+        EXISTS (SELECT FROM nodes WHERE state = 'dead' AND NOT freed)
+            OR EXISTS (SELECT FROM accounts WHERE owner IS NULL AND mine.host LIKE hosts_like),
+        EXISTS (SELECT FROM accounts WHERE owner = mine.id AND move_to IS NOT NULL)
+    FROM mine,
+        LATERAL (SELECT coalesce(array_agg(id), '{{}}') AS ids, coalesce(array_agg(beat), '{{}}') AS beats
+            FROM nodes WHERE state <> 'dead' AND id <> mine.id) others,
+        LATERAL (SELECT count(*) AS accounts, coalesce(sum(epoch), 0)::bigint AS epochs
+            FROM accounts WHERE owner = mine.id) own"""
+
+_DIE: Final = """
+    WITH d AS (SELECT id FROM nodes WHERE id = %(life)s AND state <> 'dead' {condition} FOR UPDATE)
+    UPDATE nodes n SET state = 'dead', ended_at = clock_timestamp(), ended_why = %(why)s
+    FROM d WHERE n.id = d.id RETURNING n.id"""
+_DECLARE_DEAD: Final = _DIE.format(condition=f"AND beat = %(beat)s AND {SERVER} = %(server)s")
+_END: Final = _DIE.format(condition="")
+
+
+@frozen(kw_only=True)
+class NodeEntry:
+    """What a node says of itself when it begins a life."""
+
+    name: str
+    host: str
+    lease: float
+    """Seconds without a beat after which others may declare it dead."""
+    accounts_at_most: int | None = None
+    details: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class BeatAnswer:
+    """What the store answers to a beat, all as of one instant."""
+
+    beat: int
+    draining: bool
+    """Whether somebody asked the node to give its accounts away."""
+    server: str
+    settled: bool
+    others: Mapping[int, int]
+    """The beats of the other living lives, by their numbers."""
+    accounts: int
+    """How many accounts the life owns, and the sum of their epochs: what it should have itself."""
+    epochs: int
+    has_free: bool
+    """Whether there is an account that the node might claim."""
+    has_moves: bool
+    """Whether an account of the life is to go to another node."""
+
+
+@frozen(kw_only=True)
+class LivingNode:
+    """A node that is not dead, as everybody sees it."""
+
+    life: int
+    name: str
+    host: str
+    epoch: int
+    beat: int
+    draining: bool
+    lease: float
+    accounts_at_most: int | None
+    accounts: int
+    """How many it owns."""
+    details: Mapping[str, Any]
+
+
+class NodeRows:
+    """The rows of nodes, over one connection; ``timeout`` in seconds is for each statement."""
+
+    def __init__(self, connection: StoreConnection, *, timeout: float | None = None) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    async def _execute(self, sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return await self._connection.execute(sql, dict(values), timeout=self._timeout)
+
+    async def begin(self, life: int, node: NodeEntry, *, ends: int = 0) -> None:
+        """Begin the life with this number, and end this node's life ``ends`` (0: none) in the same transaction.
+
+        With a number that is already begun, and not over, it does nothing more: ask again with the same number when the
+        answer did not arrive. Raises ``NodeNameTaken`` while another life with this name is not over, and ``Fenced``
+        when this one is.
+        """
+        async with self._connection.transaction():
+            if ends:
+                await self._execute(_END, {"life": ends, "why": "the node began a new life"})
+            found = await self._execute(
+                "SELECT name, state = 'dead' FROM nodes WHERE id = %(life)s FOR KEY SHARE", {"life": life}
+            )
+            if found and found[0] == (node.name, False):
+                return
+            if found:
+                raise fenced(self._connection, life)
+            await self._insert(life, node)
+
+    async def _insert(self, life: int, node: NodeEntry) -> None:
+        begun = await self._execute(
+            """INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details)
+                SELECT %(life)s, %(name)s, %(host)s, coalesce(max(epoch), 0) + 1, %(lease)s, %(most)s, %(details)s
+                FROM nodes WHERE name = %(name)s
+                ON CONFLICT (name) WHERE state <> 'dead' DO NOTHING RETURNING epoch""",
+            {
+                "life": life,
+                "name": node.name,
+                "host": node.host,
+                "lease": node.lease,
+                "most": node.accounts_at_most,
+                "details": Jsonb(dict(node.details)),
+            },
+        )
+        if not begun:
+            raise await self._taken(node.name)
+        await self._execute(
+            """DELETE FROM nodes WHERE name = %(name)s AND state = 'dead' AND freed AND epoch <= %(before)s""",
+            {"name": node.name, "before": begun[0][0] - KEPT_LIVES},
+        )
+
+    async def _taken(self, name: str) -> NodeNameTaken:
+        found = await self._execute(
+            "SELECT id, beat, host FROM nodes WHERE name = %(name)s AND state <> 'dead'", {"name": name}
+        )
+        life, beat, host = found[0] if found else (0, 0, "")
+        where = f" on host {plain(host)}" if found else ""
+        return NodeNameTaken(
+            f"{self._connection.address}: a node called {plain(name)} is alive already{where}; "
+            "give this one another name (node.name), or stop that one",
+            life=life,
+            beat=beat,
+        )
+
+    async def beat(self, life: int) -> BeatAnswer | None:
+        """Beat once, and return the answer; None if the life is over."""
+        rows = await self._execute(_BEAT, {"life": life})
+        if not rows:
+            return None
+        beat, draining, server, settled, ids, beats, accounts, epochs, has_free, has_moves = rows[0]
+        return BeatAnswer(
+            beat=beat,
+            draining=draining,
+            server=server,
+            settled=settled,
+            others=dict(zip(ids, beats, strict=True)),
+            accounts=accounts,
+            epochs=epochs,
+            has_free=has_free,
+            has_moves=has_moves,
+        )
+
+    async def declare_dead(self, life: int, beat: int, server: str) -> bool:
+        """Declare a life dead, on condition that it has this beat still and this server answers; return whether.
+
+        Waits for the transactions that have its fence.
+        """
+        why = "another node saw no beat for the length of the lease"
+        rows = await self._execute(_DECLARE_DEAD, {"life": life, "beat": beat, "server": server, "why": why})
+        return bool(rows)
+
+    async def end(self, life: int, why: str) -> bool:
+        """End a life whose links are closed, or whose process is known to be gone; return whether it was not over."""
+        return bool(await self._execute(_END, {"life": life, "why": why[:_MAX_SHOWN]}))
+
+    async def drain(self, name: str) -> bool:
+        """Ask a node to give its accounts away and to take none; return whether there is a living one."""
+        sql = "UPDATE nodes SET state = 'draining' WHERE name = %(name)s AND state <> 'dead' RETURNING id"
+        return bool(await self._execute(sql, {"name": name}))
+
+    async def note_settled(self, server: str) -> bool:
+        """Note that everybody who had a claim that this server may have forgotten has dropped it; return whether.
+
+        It is not noted if another server answers.
+        """
+        sql = f"""
+            WITH gone AS (DELETE FROM settled_servers WHERE server <> %(server)s AND %(server)s = {SERVER})
+            INSERT INTO settled_servers (server) SELECT %(server)s WHERE %(server)s = {SERVER}
+            ON CONFLICT (server) DO UPDATE SET server = EXCLUDED.server RETURNING server"""
+        return bool(await self._execute(sql, {"server": server}))
+
+    async def living(self) -> tuple[LivingNode, ...]:
+        """Return the nodes that are not dead, by name."""
+        rows = await self._execute(
+            """SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state = 'draining', n.lease, n.accounts_at_most,
+                    (SELECT count(*) FROM accounts WHERE owner = n.id), n.details
+                FROM nodes n WHERE n.state <> 'dead' ORDER BY n.name""",
+            {},
+        )
+        return tuple(
+            LivingNode(
+                life=life,
+                name=name,
+                host=host,
+                epoch=epoch,
+                beat=beat,
+                draining=draining,
+                lease=lease,
+                accounts_at_most=most,
+                accounts=accounts,
+                details=details,
+            )
+            for life, name, host, epoch, beat, draining, lease, most, accounts, details in rows
+        )
+
+
+def plain(name: str) -> str:
+    """Return a name that another program has written as it can stand in a sentence."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:_MAX_SHOWN])
