@@ -78,15 +78,27 @@ class AccountRows:
         )
 
     async def remove_accounts(self, names: Collection[str]) -> frozenset[str]:
-        """Take out those of the accounts that nobody owns, and return them."""
+        """Take out those of the accounts that nobody owns, and return them.
+
+        One that has a session is kept, with its login, for a host that nobody has: until it is in a config again.
+        """
         rows = await self._execute(
-            "DELETE FROM accounts WHERE name = ANY(%(names)s) AND owner IS NULL RETURNING name", {"names": list(names)}
+            """WITH kept AS (
+                    UPDATE accounts SET hosts = '' WHERE name = ANY(%(names)s) AND owner IS NULL
+                        AND id IN (SELECT account FROM sessions) RETURNING name),
+                gone AS (
+                    DELETE FROM accounts WHERE name = ANY(%(names)s) AND owner IS NULL
+                        AND id NOT IN (SELECT account FROM sessions) RETURNING name)
+                SELECT name FROM kept UNION ALL SELECT name FROM gone""",
+            {"names": list(names)},
         )
         return frozenset(name for (name,) in rows)
 
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
-        rows = await self._execute("SELECT hosts, owner, count(*) FROM accounts GROUP BY 1, 2 ORDER BY 1, 2", {})
+        rows = await self._execute(
+            "SELECT hosts, owner, count(*) FROM accounts WHERE hosts <> '' GROUP BY 1, 2 ORDER BY 1, 2", {}
+        )
         counts: dict[str, dict[int | None, int]] = {}
         for hosts, owner, accounts in rows:
             counts.setdefault(hosts, {})[owner] = accounts

@@ -1,7 +1,6 @@
 """A session file as the engine uses it: owned while the account lives, and its key never written."""
 
 import datetime
-import hashlib
 import sqlite3
 from collections import deque
 from contextlib import closing, suppress
@@ -14,7 +13,7 @@ from telethon.tl.types.updates import State
 
 from adapters.session import file as files
 from adapters.session.address import address_of
-from adapters.session.contents import SELF, Identity
+from adapters.session.contents import SELF, Identity, key_fingerprint
 from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
@@ -291,11 +290,6 @@ MAX_LOGINS = 20_000
 """Session files whose logins are remembered."""
 _LOGINS: dict[Path, tuple[StatStamp, str, int | None]] = {}
 """For each session file its stat stamp, and the fingerprint and the user that the file had then."""
-
-
-def key_fingerprint(key: bytes | None) -> str:
-    """Return a fingerprint that tells keys apart and reveals nothing else of them; empty without a key."""
-    return hashlib.sha256(key).hexdigest()[:16] if key else ""
 
 
 def cached_fingerprint(path: Path) -> str:

@@ -12,11 +12,11 @@ import anyio
 from attrs import define, field
 from telethon import TelegramClient
 
+from adapters.session.contents import key_fingerprint
 from adapters.session.file import StatStamp
 from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.connector import PING_DELAY
 from adapters.telegram.datacenter_probe import DatacenterState
-from adapters.telegram.engine_session import key_fingerprint
 from adapters.telegram.inbox import Inbox, Start
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.session_events import SessionEvents
