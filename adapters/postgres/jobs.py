@@ -14,6 +14,7 @@ from attrs import define, field
 
 from adapters.postgres import job_statements as of_jobs
 from adapters.postgres.group_writer import Call, StoreWriter
+from adapters.postgres.ledger_statements import FILL, ledger_row
 from adapters.postgres.statements import ArrayStatement, clean
 from adapters.redaction import redacted
 from adapters.sqlite.errors import Undecodable
@@ -93,6 +94,9 @@ class PostgresJobs:
             *_rows_of(messages, job.id),
             *((of_jobs.RESULT, (job.id, number, encode_value(value))) for number, value in enumerate(results, first)),
         ]
+        if history is not None:
+            fill = (history.user, history.chat, f"job {job.id}", history.after, None, history.at, history.from_at)
+            found.append((FILL, fill))
         await self.writer.write_together([*found, *self._row_of(job)])
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:
@@ -256,6 +260,7 @@ def _rows_of(found: Iterable[Stored], job: int) -> Iterator[tuple[ArrayStatement
     """Yield the rows of what a job has read, each with its statement."""
     for each in found:
         if isinstance(each, LedgerRow):
+            yield from ledger_row(each)
             continue
         if isinstance(each, Deletion):
             if not each.owner:

@@ -5,7 +5,7 @@ prepared after a few uses.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -54,22 +54,27 @@ class ArrayStatement:
         """Return the statements that store these rows, each with its values."""
         return [(self.text, [*map(list, zip(*part, strict=True)), *constants]) for part in self._rounds(rows)]
 
-    def _rounds(self, rows: Sequence[Row]) -> Iterable[Iterable[Row]]:
+    def _rounds(self, rows: Sequence[Row]) -> list[list[Row]]:
+        """Return the rows of each statement, in one order everywhere: else two transactions may wait for each other."""
         if len(rows) == 1:
-            return [rows]
-        if self.latest:
-            return [{tuple(row[each] for each in self.key): row for row in rows}.values()]
+            return [list(rows)]
         rounds: list[list[Row]] = []
         times: dict[Row, int] = {}
-        for row in rows:
-            key = tuple([row[each] for each in self.key])
-            number = times[key] = times.get(key, -1) + 1
-            if number == len(rounds):
-                rounds.append([])
-            rounds[number].append(row)
-        for each in rounds:  # in one order everywhere: else two transactions may wait for each other's rows
-            each.sort(key=lambda row: [row[column] for column in self.key])
+        if self.latest:
+            rounds = [list({self._key_of(row): row for row in rows}.values())]
+        else:
+            for row in rows:
+                key = self._key_of(row)
+                number = times[key] = times.get(key, -1) + 1
+                if number == len(rounds):
+                    rounds.append([])
+                rounds[number].append(row)
+        for each in rounds:
+            each.sort(key=self._key_of)
         return rounds
+
+    def _key_of(self, row: Row) -> Row:
+        return tuple([row[column] for column in self.key])
 
 
 def clean(text: str) -> str:

@@ -9,14 +9,10 @@ from tests.storage.job_stores import JobsUnderTest, sqlite_jobs
 from tests.storage.stores import SqliteStore, StoreUnderTest
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     """Return an empty store of each kind."""
-    if request.param == "sqlite":
-        return SqliteStore(tmp_path)
-    from tests.storage.postgres_store import PostgresStore
-
-    return PostgresStore(request.getfixturevalue("store_url"))
+    return SqliteStore(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

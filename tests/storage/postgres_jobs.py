@@ -17,12 +17,13 @@ from adapters.postgres.jobs import PostgresJobs
 from adapters.sqlite.jobs import NewJob
 from states.jobs import Job, JobEvent
 from tests.postgres.server import PostgresServer
+from tests.postgres.support import new_life
 from tests.postgres.template import template_of
 from tests.storage.job_stores import ACCOUNTS
 from tests.timeouts import TIMEOUT
 
-_REGISTER = """INSERT INTO nodes (name, host, epoch, lease)
-    SELECT '{name}', 'here', count(*) + 1, 15 FROM nodes WHERE name = '{name}' RETURNING id"""
+_REGISTER = """INSERT INTO nodes (id, name, host, epoch, lease)
+    SELECT {life}, '{name}', 'here', count(*) + 1, 15 FROM nodes WHERE name = '{name}'"""
 
 
 class PostgresJobsDatabase:
@@ -54,7 +55,8 @@ class PostgresJobsDatabase:
     def register(self, name: str, accounts: Sequence[str]) -> int:
         """Begin a life of a node, which owns these accounts."""
         self.execute(f"UPDATE nodes SET state = 'dead' WHERE name = '{name}' AND state <> 'dead'")
-        life = int(self.rows(_REGISTER.format(name=name))[0][0])
+        life = new_life()
+        self.execute(_REGISTER.format(name=name, life=life))
         for account in accounts:
             self.execute(
                 f"INSERT INTO accounts (name, owner, epoch) VALUES ('{account}', {life}, 1) "

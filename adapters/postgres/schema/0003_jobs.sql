@@ -81,3 +81,16 @@ BEGIN
         RAISE EXCEPTION 'the life % of this node has ended', life USING ERRCODE = 'HF001';
     END IF;
 END $$;
+
+-- What was handled of each box, and what is known to be missed: see adapters/sqlite/ledger_schema.py.
+CREATE TABLE ledger (
+    user_id bigint NOT NULL, box bigint NOT NULL, login text COLLATE "C" NOT NULL, after bigint NOT NULL,
+    upto bigint NOT NULL, since float8 NOT NULL, until float8 NOT NULL, first_id bigint, last_id bigint,
+    PRIMARY KEY (user_id, box, login, after));
+CREATE INDEX ledger_by_box ON ledger (box);
+CREATE TABLE ledger_holes (
+    user_id bigint NOT NULL, box bigint NOT NULL, after bigint NOT NULL, cause text COLLATE "C" NOT NULL,
+    upto bigint NOT NULL, since float8 NOT NULL, until float8 NOT NULL, PRIMARY KEY (user_id, box, after, cause));
+CREATE TABLE ledger_fills (
+    user_id bigint NOT NULL, chat bigint NOT NULL, source text COLLATE "C" NOT NULL, after_id bigint NOT NULL,
+    upto_id bigint, at float8 NOT NULL, from_at float8, PRIMARY KEY (user_id, chat, source));

@@ -1,0 +1,98 @@
+"""What is written to the ledger of completeness in PostgreSQL: what ``adapters.sqlite.ledger_schema`` is for a file."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from adapters.postgres.statements import ArrayStatement
+from states.ledger import HoleCause, LedgerRow
+
+CUT: Final = ArrayStatement(
+    "cut",
+    """UPDATE ledger SET upto = inside.number, until = ledger.since, last_id = NULL FROM
+    (SELECT own.user_id, own.box, own.login, own.after, min(c2) AS number FROM rows JOIN ledger AS own
+        ON own.user_id = c0 AND own.box = c1 AND c2 BETWEEN own.after + 1 AND own.upto - 1
+        GROUP BY own.user_id, own.box, own.login, own.after) AS inside
+    WHERE (ledger.user_id, ledger.box, ledger.login, ledger.after)
+        = (inside.user_id, inside.box, inside.login, inside.after)""",
+    types=("bigint", "bigint", "bigint"),
+    order=29,
+    key=(0, 1, 2),
+    latest=True,
+)
+"""(user, box, number): ends what was proven at a number to which the box was set back."""
+
+RENUMBER: Final = ArrayStatement(
+    "renumber",
+    "DELETE FROM ledger USING rows WHERE user_id = c0 AND box = c1 AND upto > c2",
+    types=("bigint", "bigint", "bigint"),
+    order=30,
+    key=(0, 1, 2),
+    latest=True,
+)
+"""(user, box, number): forgets what was proven beyond a number to which the server has set the box back."""
+
+VOID: Final = ArrayStatement(
+    "void",
+    """DELETE FROM ledger USING rows WHERE user_id = c0 AND box = c1 AND login <> c2 AND upto > c3
+    AND NOT EXISTS (SELECT FROM ledger AS own WHERE own.user_id = c0 AND own.box = c1 AND own.login = c2)""",
+    types=("bigint", "bigint", "text", "bigint"),
+    order=31,
+    key=(0, 1, 2, 3),
+    latest=True,
+)
+"""(user, box, login, after): what another login has proven beyond it is of another world, see ``ledger_schema``."""
+
+INTERVAL: Final = ArrayStatement(
+    "interval",
+    """INSERT INTO ledger (user_id, box, login, after, upto, since, until, first_id, last_id)
+    SELECT c0, c1, c2, c3, c4, c5, c6, c7, c8 FROM rows
+    ON CONFLICT (user_id, box, login, after) DO UPDATE SET upto = greatest(ledger.upto, excluded.upto),
+        since = least(ledger.since, excluded.since), until = greatest(ledger.until, excluded.until),
+        first_id = least(ledger.first_id, excluded.first_id), last_id = greatest(ledger.last_id, excluded.last_id)""",
+    types=("bigint", "bigint", "text", "bigint", "bigint", "float8", "float8", "bigint", "bigint"),
+    order=32,
+    key=(0, 1, 2, 3),
+)
+"""(user, box, login, after, upto, since, until, first_id, last_id)"""
+
+HOLE: Final = ArrayStatement(
+    "hole",
+    """INSERT INTO ledger_holes (user_id, box, after, cause, upto, since, until)
+    SELECT c0, c1, c2, c3, c4, c5, c6 FROM rows
+    ON CONFLICT (user_id, box, after, cause) DO UPDATE SET upto = greatest(ledger_holes.upto, excluded.upto),
+        since = least(ledger_holes.since, excluded.since), until = greatest(ledger_holes.until, excluded.until)""",
+    types=("bigint", "bigint", "bigint", "text", "bigint", "float8", "float8"),
+    order=33,
+    key=(0, 1, 2, 3),
+)
+"""(user, box, after, cause, upto, since, until)"""
+
+FILL: Final = ArrayStatement(
+    "fill",
+    """INSERT INTO ledger_fills (user_id, chat, source, after_id, upto_id, at, from_at)
+    SELECT c0, c1, c2, c3, c4, c5, c6 FROM rows
+    ON CONFLICT (user_id, chat, source) DO UPDATE SET after_id = least(ledger_fills.after_id, excluded.after_id),
+        upto_id = excluded.upto_id, at = excluded.at, from_at = coalesce(ledger_fills.from_at, excluded.from_at)""",
+    types=("bigint", "bigint", "text", "bigint", "bigint", "float8", "float8"),
+    order=34,
+    key=(0, 1, 2),
+)
+"""(user or 0, chat, source, after_id, upto_id or None, at, from_at or None)"""
+
+
+def ledger_row(row: LedgerRow) -> list[tuple[ArrayStatement, Sequence[Any]]]:
+    """Return what is to be written for an interval."""
+    after, upto = row.interval.after, row.interval.upto
+    if row.cause is not None:
+        hole = (HOLE, (row.user, row.box, after, row.cause.value, upto, row.since, row.until))
+        if row.cause is HoleCause.RENUMBERED:
+            box = (row.user, row.box, after)
+            return [(CUT, box), (RENUMBER, box), hole]
+        return [hole]
+    return [
+        (VOID, (row.user, row.box, row.login, after)),
+        (
+            INTERVAL,
+            (row.user, row.box, row.login, after, upto, row.since, row.until, row.first_id, row.last_id),
+        ),
+    ]
