@@ -137,7 +137,7 @@ async def test_a_running_session_keeps_its_login_in_the_store(cluster: Cluster) 
                 link.client.session.auth_key = AuthKey(b"n" * 256)
             link.client.session.takeout_id = 8
             me = await link.client.get_me()
-            await link.client.session.flush()
+        await link.client.session.flush()  # with what the link stores at its end
         assert await asyncio.to_thread(cluster.account.execute, row) == before
         assert await asyncio.to_thread(cluster.account.execute, "SELECT takeout_id FROM sessions") == [(8,)]
         fingerprint, who = await asyncio.to_thread(connector.place.read_login)
