@@ -40,7 +40,7 @@ from adapters.session.contents import (
     Identity,
     key_fingerprint,
 )
-from adapters.session.errors import NotASession, SessionError, SessionHeld, SessionReplaced
+from adapters.session.errors import NotASession, SessionError, SessionHeld, SessionReplaced, SessionTaken
 from adapters.session.failures import FailureReports, SessionObserver
 from states.events import DatabaseLocked, DatabaseUnavailable
 
@@ -305,11 +305,16 @@ class LiveRows:
             f"{self.where}: {who}, so its session is neither used nor written here; the node that owns it goes on"
         )
 
-    def _taken(self, to: str) -> SessionHeld:
-        return SessionHeld(
-            f"{self.where}: the session was taken away to {to}, and two programs with one login make Telegram destroy "
-            "it; bring that file back with 'session bring'"
-        )
+    def _taken(self, to: str) -> SessionTaken:
+        return SessionTaken(taken_away(self.where, to))
+
+
+def taken_away(where: str, to: str) -> str:
+    """Return the sentence for a session that was taken out of the store."""
+    return (
+        f"{where}: the session was taken away to {to}, and two programs with one login make Telegram destroy it; bring "
+        "that file back with 'session bring'"
+    )
 
 
 def _resolve(waiting: "list[Future[None]]", error: SessionError | None) -> None:

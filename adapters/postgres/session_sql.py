@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from psycopg import IntegrityError
+
 from adapters.session.contents import (
     MAX_ENTITIES,
     NAME,
@@ -45,7 +47,7 @@ _COLUMNS: Final = "SELECT id, hash, username, phone, name, seen FROM session_ent
 ENTITIES: Final = f"{_COLUMNS} LIMIT {MAX_ENTITIES + 1}"
 OWN_ENTITIES: Final = f"""{_COLUMNS} AND (id = {SELF}
     OR id = (SELECT hash FROM session_entities WHERE account = %s AND id = {SELF}))"""
-EVERY_ENTITY: Final = f"{_COLUMNS} AND id > %s ORDER BY id LIMIT %s"
+ENTITY_PAGE: Final = f"{_COLUMNS} AND id > %s ORDER BY id LIMIT %s"
 STATES: Final = f"SELECT id, pts, qts, date, seq FROM session_states WHERE account = %s LIMIT {MAX_STATES}"
 FILES: Final = f"SELECT md5, size, type, id, hash FROM session_files WHERE account = %s LIMIT {MAX_FILES}"
 
@@ -146,9 +148,14 @@ def contents_of(
     )
 
 
-def _are_storable(row: tuple[Any, ...], numbers: Iterable[int]) -> bool:
-    """Return whether a row's numbers have room in their columns: a program may have put anything there."""
-    return all(isinstance(row[place], int) and -_MAX <= row[place] < _MAX for place in numbers)
+_NUMBERS: Final = {"entities": (0, 1), "states": (0, 1, 2, 4), "files": (1, 2, 3, 4)}
+"""Which values of a row are numbers and must be."""
+
+
+def storable(name: str, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return those rows (entities, states or files) whose numbers have room: a program may have put anything there."""
+    places = _NUMBERS[name]
+    return [row for row in rows if all(isinstance(row[each], int) and -_MAX <= row[each] < _MAX for each in places)]
 
 
 def _entity_row(account: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -166,10 +173,20 @@ def _file_row(account: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
     return account, *row
 
 
-_GROUPS: Final[tuple[tuple[str, str, Callable[[int, tuple[Any, ...]], tuple[Any, ...]], tuple[int, ...]], ...]] = (
-    ("entities", WRITE_ENTITIES, _entity_row, (0, 1)),
-    ("states", WRITE_STATES, _state_row, (0, 1, 2, 4)),
-    ("files", WRITE_FILES, _file_row, (1, 2, 3, 4)),
+def integrity_text(exc: IntegrityError) -> str:
+    """Return what a violated constraint means. psycopg's own text quotes values."""
+    if exc.diag.constraint_name == "sessions_by_login":
+        return (
+            "another account of the database has the same login, and Telegram destroys a key that two connections use; "
+            "log this one in by itself"
+        )
+    return f"the database does not take the session ({exc.diag.constraint_name or type(exc).__name__})"
+
+
+_GROUPS: Final[tuple[tuple[str, str, Callable[[int, tuple[Any, ...]], tuple[Any, ...]]], ...]] = (
+    ("entities", WRITE_ENTITIES, _entity_row),
+    ("states", WRITE_STATES, _state_row),
+    ("files", WRITE_FILES, _file_row),
 )
 
 
@@ -179,13 +196,8 @@ def writes_of(changes: Iterable[tuple[int, Changes]]) -> list[Statement]:
     found: list[Statement] = [
         (WRITE_IDENTITY, identity_values(account, each.identity)) for account, each in changes if each.identity
     ]
-    for name, sql, to_row, numbers in _GROUPS:
-        rows = [
-            to_row(account, row)
-            for account, each in changes
-            for row in getattr(each, name)
-            if _are_storable(row, numbers)
-        ]
+    for name, sql, to_row in _GROUPS:
+        rows = [to_row(account, row) for account, each in changes for row in storable(name, getattr(each, name))]
         if rows:
             found.append((sql, [list(column) for column in zip(*rows, strict=True)]))
     return found

@@ -32,6 +32,7 @@ from adapters.postgres.session_sql import (
     WRITE_IDENTITY,
     identity_of,
     identity_values,
+    integrity_text,
     writes_of,
 )
 from adapters.postgres.store_thread import StoreThread
@@ -214,7 +215,7 @@ class SessionRows:
                 for each in batch:
                     await self._write([each])
                 return
-            why = SessionError(f"{batch[0].live.where}: {_integrity(exc)}")
+            why = SessionError(f"{batch[0].live.where}: {integrity_text(exc)}")
             refused = {batch[0].live: why}
         except Exception as exc:  # a bug, or a database that is not as it was made: the next session is to be written
             log.exception("session_writer_failed", account=batch[0].live.name)
@@ -258,16 +259,6 @@ class SessionRows:
         for each in batch:
             pause = each.live.fail(each.dirty, each.waiting, failure)
             self.wake(each.live, max(pause, MIN_PAUSE))
-
-
-def _integrity(exc: IntegrityError) -> str:
-    """Return what a violated constraint means. psycopg's own text quotes values."""
-    if exc.diag.constraint_name == "sessions_by_login":
-        return (
-            "another account of the database has the same login, and Telegram destroys a key that two connections use; "
-            "log this one in by itself"
-        )
-    return f"the database does not take the session ({exc.diag.constraint_name or type(exc).__name__})"
 
 
 @frozen

@@ -175,17 +175,17 @@ def put_in_place(source: Path, session: Path) -> Path | None:
     return aside
 
 
-def set_aside(session: Path) -> Path:
+def set_aside(session: Path, why: str = "damaged") -> Path:
     """Rename a file and its companions, so that another one can take its place; return the new path.
 
-    Nothing is ever overwritten. Raises ``OSError``.
+    ``why`` is a word of the new name. Nothing is ever overwritten. Raises ``OSError``.
     """
     stamp = datetime.now(UTC).strftime(_STAMP)
-    aside = session.with_name(f"{session.name}.damaged-{stamp}Z")
+    aside = session.with_name(f"{session.name}.{why}-{stamp}Z")
     number = 1
     while any(aside.with_name(aside.name + each).exists() for each in ("", *COMPANIONS)):
         number += 1
-        aside = session.with_name(f"{session.name}.damaged-{stamp}-{number}Z")
+        aside = session.with_name(f"{session.name}.{why}-{stamp}-{number}Z")
     for companion in COMPANIONS:  # first, because without its file one would be deleted, or taken for another file's
         with suppress(FileNotFoundError):
             session.with_name(session.name + companion).rename(aside.with_name(aside.name + companion))

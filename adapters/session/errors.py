@@ -41,6 +41,10 @@ class SessionFixed(SessionError):
     """Somebody wanted to give the session of a running engine another datacenter or key."""
 
 
+class SessionTaken(SessionError):
+    """The session was taken out of the store into a file, which another program may use; the message says where."""
+
+
 class SessionTooNew(SessionError):
     """A newer Telethon wrote the file, in a schema that is not known here. The file is left as it is."""
 

@@ -26,6 +26,7 @@ from adapters.session.errors import (
     SessionError,
     SessionFixed,
     SessionHeld,
+    SessionTaken,
     SessionTooNew,
     SessionWithoutKey,
 )
@@ -334,7 +335,8 @@ def _of_storage(exc: BaseException) -> Failure | None:
         return DatabaseCorrupt(detail=str(exc))
     if isinstance(exc, SessionEmpty):
         return AuthRejected(detail=str(exc))
-    if isinstance(exc, NotASession | SessionTooNew | SessionFixed | LoginInUse):  # nothing is damaged: a wrong file
+    # Nothing is damaged: it is a wrong file, or somebody else's now.
+    if isinstance(exc, NotASession | SessionTooNew | SessionFixed | SessionTaken | LoginInUse):
         return ConfigRefused(setting=SESSION_SETTING, detail=str(exc))
     if isinstance(exc, SessionError):  # it could not be saved in time, or has changed meanwhile
         return DatabaseUnavailable(detail=str(exc))

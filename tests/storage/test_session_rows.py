@@ -13,7 +13,7 @@ from telethon.tl.types import InputPeerUser
 from adapters.postgres.live_rows import Ownership
 from adapters.session import SessionHeld
 from adapters.session import holdfast_session as sessions_module
-from adapters.session.errors import SessionError
+from adapters.session.errors import SessionError, SessionTaken
 from adapters.sqlite.errors import DatabaseUnusable
 from tests.adapters.session.support import KEY, RecordingSession, until, user
 from tests.postgres.relay import Relay, relay
@@ -124,10 +124,10 @@ def test_a_session_that_was_taken_away_is_not_used(account: RowSessions) -> None
     """Neither opened, nor written by who has it open."""
     session = logged_in(account.open())
     account.execute("UPDATE sessions SET taken_to = '/home/u/a.session'")
-    with pytest.raises(SessionHeld, match=r"taken away to /home/u/a\.session.*session bring"):
+    with pytest.raises(SessionTaken, match=r"taken away to /home/u/a\.session.*session bring"):
         account.open()
     session.process_entities([user(1)])
-    with pytest.raises(SessionHeld, match="taken away"):
+    with pytest.raises(SessionTaken, match="taken away"):
         session.flush().wait()
 
 

@@ -1,0 +1,293 @@
+"""Sessions on their way into a store and out of it, so that at no time two programs can use one login.
+
+``bring``: own the file; commit its rows; read them back; only then give the file a name that no script uses.
+``take``: note in the store where the session goes, which from then on nobody there uses; only then write the file.
+Killed anywhere between, the same call goes on where it was. No login is ever deleted: a file that was brought keeps its
+content under its new name, and rows that were taken stay, marked.
+"""
+
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from psycopg import IntegrityError
+
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.connect import StoreConnection
+from adapters.postgres.live_rows import taken_away
+from adapters.postgres.migrate import migrate
+from adapters.postgres.session_sql import (
+    ENTITY_PAGE,
+    FILES,
+    IDENTITY,
+    STATES,
+    entity_of,
+    identity_of,
+    integrity_text,
+    storable,
+    writes_of,
+)
+from adapters.session import file as files
+from adapters.session.backup import open_recovered, set_aside
+from adapters.session.contents import Changes, Contents, Identity, key_fingerprint
+from adapters.session.errors import NotASession, SessionError, SessionNotSaved, SessionWithoutKey
+from adapters.session.login_claim import LoginClaim
+from adapters.session.owner import OwnerLock
+from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
+from adapters.sqlite.connect import create_directories
+from adapters.sqlite.errors import translating_errors
+
+CHUNK: Final = 5_000
+"""Entities that are written by one statement, and read by one."""
+MAX_SHOWN: Final = 500
+"""Characters of the place where a session was taken to."""
+BROUGHT: Final = "brought"
+"""What is added to the name of a file whose session is in a store now."""
+
+_ACCOUNT: Final = "INSERT INTO accounts (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
+_LOOK: Final = """
+    SELECT a.id, n.state, n.name, n.host, s.login, s.taken_to
+    FROM accounts a LEFT JOIN nodes n ON n.id = a.owner LEFT JOIN sessions s ON s.account = a.id
+    WHERE a.name = %s FOR UPDATE OF a"""
+_COUNTS: Final = """
+    SELECT (SELECT count(*) FROM session_entities WHERE account = %s),
+        (SELECT count(*) FROM session_files WHERE account = %s)"""
+_BACK: Final = "UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp() WHERE account = %s"
+_AWAY: Final = "UPDATE sessions SET taken_to = %s, changed_at = clock_timestamp() WHERE account = %s"
+_FREED: Final = "UPDATE accounts SET owner = NULL, epoch = epoch + 1 WHERE id = %s"
+
+
+@frozen
+class Brought:
+    """A session that is in a store now."""
+
+    account: str
+    aside: Path
+    """The file, under the name that it has from now on."""
+    entities: int
+    known: bool
+    """Whether the store had the session already: it has what was changed since, and nothing was written."""
+
+
+@frozen
+class _Found:
+    """What the store has of an account; see ``_LOOK``."""
+
+    account: int
+    state: str | None
+    node: str | None
+    host: str | None
+    login: str | None
+    taken_to: str | None
+
+    @property
+    def owner(self) -> str | None:
+        """The node that owns the account and lives; None if there is none."""
+        if self.state in (None, "dead"):
+            return None
+        return f"node {self.node!s:.64} on {self.host!s:.64}"
+
+
+async def prepare_store(address: StoreAddress) -> None:
+    """Have the tables of this version in a store. Raises ``StoreError``."""
+    connection = await StoreConnection.open(address, application="holdfast session bring")
+    try:
+        await migrate(connection)
+    finally:
+        connection.close()
+
+
+def bring(address: StoreAddress, account: str, path: Path) -> Brought:
+    """Move a session file of Telethon's into a store, as the session of this account. Blocks.
+
+    The file keeps its content under another name, which no program opens. Raises ``SessionError`` for a file that
+    another program uses, that is no session or has no login, or that belongs to another account of the store;
+    ``StorageError``, and ``OSError``. The file is then where it was.
+    """
+    if not path.exists():
+        raise NotASession(f"{path}: there is no such session file; check its path")
+    check_is_file(path)
+    lock = OwnerLock(path)
+    lock.acquire()
+    try:
+        mine = _read_file(path)
+        claim = LoginClaim(account, path)
+        claim.take(key_fingerprint(mine.identity.key))
+        try:
+            known = _store(address, account, path, mine)
+            _compare(address, account, path, mine, exactly=not known)
+            aside = set_aside(path, BROUGHT)
+            files.sync_directory(path.parent)
+        finally:
+            claim.release()
+    finally:
+        lock.release()
+    return Brought(account, aside, len(mine.entities), known)
+
+
+def take(address: StoreAddress, account: str, path: Path) -> int:
+    """Write an account's session into a new file of Telethon's; return how many users and chats it has. Blocks.
+
+    The file is for this user alone. From then on nobody uses the session in the store, until ``bring`` brings the file
+    back. Raises ``SessionError`` if a node owns the account, if it has no login, or was taken elsewhere;
+    ``FileExistsError``, for no file is overwritten; ``StorageError``, and other ``OSError``.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(17, "file exists", str(path))
+    create_directories(path.parent)
+    to = f"{os.path.abspath(path)} on {socket.gethostname()}"
+    if len(to) > MAX_SHOWN or not to.isprintable():
+        raise NotASession("the path is too long, or cannot be printed; name another one")
+    with blocking_store(address, application="holdfast session take") as store:
+        number = _mark_taken(store, account, to)
+        contents = _read_rows(store, number)
+    _write_file(path, contents)
+    return len(contents.entities)
+
+
+# --- into the store --------------------------------------------------------------------------------------------------
+
+
+def _read_file(path: Path) -> Contents:
+    """Return all that a session file holds; its lock is held. Raises ``SessionError`` and ``DatabaseUnusable``."""
+    with translating_errors(path), closing(open_recovered(path)) as database:
+        schema = schema_of(database, path)
+        contents = files.load(database, schema.columns)
+    if not contents.identity.key:
+        raise SessionWithoutKey(f"{path}: the session holds no login, so there is nothing to bring")
+    if len(contents.identity.key) != KEY_BYTES:
+        raise SessionWithoutKey(f"{path}: {NO_KEY}")
+    return contents
+
+
+def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> bool:
+    """Commit the rows; return whether they were there already."""
+    login = key_fingerprint(mine.identity.key)
+    with blocking_store(address, application="holdfast session bring") as store, _refusing(path), store.transaction():
+        store.rows(_ACCOUNT, (account,))
+        found = _Found(*store.rows(_LOOK, (account,))[0])
+        if found.login == login and found.taken_to is None:
+            return True
+        if found.login and found.login != login:
+            raise SessionError(
+                f"{path}: the account {account} has another login in the database, which is not overwritten; take that "
+                "one out first with 'session take'"
+            )
+        for statement, values in _writes(found.account, mine):
+            store.rows(statement, values)
+        store.rows(_BACK, (found.account,))
+    return False
+
+
+def _writes(account: int, mine: Contents) -> Iterator[tuple[str, Any]]:
+    """Yield the statements that write everything, a bounded number of rows at a time."""
+    every = _everything(mine)
+    yield from writes_of([(account, evolve(every, entities=[]))])
+    for begin in range(0, len(every.entities), CHUNK):
+        yield from writes_of([(account, Changes(None, every.entities[begin : begin + CHUNK], [], [], 0))])
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn what a constraint refuses into a sentence, without psycopg's own, which quotes values."""
+    try:
+        yield
+    except IntegrityError as exc:
+        raise SessionError(f"{path}: {integrity_text(exc)}") from None
+
+
+def _compare(address: StoreAddress, account: str, path: Path, mine: Contents, *, exactly: bool) -> None:
+    """Read back what was committed; raise ``SessionNotSaved`` unless the login is there and, ``exactly``, all else."""
+    with blocking_store(address, application="holdfast session bring") as store:
+        number = store.rows("SELECT id FROM accounts WHERE name = %s", (account,))[0][0]
+        identity = identity_of(store.rows(IDENTITY, (number,))[0])
+        same = identity.key == mine.identity.key
+        if exactly:
+            found = {row[0]: row for row in store.rows(STATES, (number,))}
+            written = _everything(mine)
+            wanted = (len(storable("entities", written.entities)), len(storable("files", written.files)))
+            same = same and _address(identity) == _address(mine.identity)
+            same = same and store.rows(_COUNTS, (number, number))[0] >= wanted
+            same = same and all(found.get(row[0], ())[:3] == row[:3] for row in storable("states", written.states))
+    if not same:
+        raise SessionNotSaved(
+            f"{path}: the database does not give back what was written to it, so the file stays; look for what else "
+            "writes to its tables"
+        )
+
+
+def _address(identity: Identity) -> tuple[Any, ...]:
+    return identity.dc_id, identity.address, identity.port
+
+
+# --- out of the store ------------------------------------------------------------------------------------------------
+
+
+def _mark_taken(store: BlockingStore, account: str, to: str) -> int:
+    """Commit that the session goes there; return the account's number."""
+    with store.transaction():
+        rows = store.rows(_LOOK, (account,))
+        found = _Found(*rows[0]) if rows else None
+        if found is None or not found.login:
+            raise SessionError(f"{store.address}: the account {account} has no login in the database")
+        if found.owner is not None:
+            raise SessionError(
+                f"{store.address}: {found.owner} owns the account {account} and may be connected with it; stop that "
+                "node, or have it give the account away, and take the session then"
+            )
+        if found.taken_to is not None and found.taken_to != to:
+            raise SessionError(
+                f"{taken_away(f'{store.address} ({account})', found.taken_to)}; if it is lost, name that same path "
+                "there, and it is written once more"
+            )
+        store.rows(_AWAY, (to, found.account))
+        store.rows(_FREED, (found.account,))
+    return found.account
+
+
+def _read_rows(store: BlockingStore, account: int) -> Contents:
+    entities: dict[int, Any] = {}
+    after = -(2**63)
+    while page := store.rows(ENTITY_PAGE, (account, after, CHUNK)):
+        entities |= {row[0]: row[1:] for row in map(entity_of, page)}
+        after = page[-1][0]
+    return Contents(
+        identity_of(store.rows(IDENTITY, (account,))[0]),
+        entities,
+        {row[0]: row[1:] for row in store.rows(STATES, (account,))},
+        {(bytes(row[0]), *row[1:3]): row[3:] for row in store.rows(FILES, (account,))},
+    )
+
+
+def _write_file(path: Path, contents: Contents) -> None:
+    """Create a session file of Telethon's, whole or not at all. Raises ``DatabaseUnusable`` and ``OSError``."""
+    unfinished = path.with_name(f".{path.name}.take")
+    try:
+        files.remove(unfinished)  # one that was killed may have left half of it
+        files.create(unfinished)
+        with (
+            translating_errors(path),
+            closing(files.connect(unfinished, mode="rw", timeout=files.OPEN_TIMEOUT)) as database,
+        ):
+            files.write(database, _everything(contents), (b"",))
+        if os.path.lexists(path):
+            raise FileExistsError(17, "file exists", str(path))
+        files.free_place(path)
+        unfinished.rename(path)
+        files.sync_directory(path.parent)
+    finally:
+        with suppress(OSError):
+            files.remove(unfinished)
+
+
+def _everything(contents: Contents) -> Changes:
+    def flat(rows: Iterable[tuple[Any, Any]]) -> list[tuple[Any, ...]]:
+        return [(number, *row) for number, row in rows]
+
+    sent = [(*key, *value) for key, value in contents.files.items()]
+    return Changes(contents.identity, flat(contents.entities.items()), flat(contents.states.items()), sent, 1)
