@@ -19,7 +19,7 @@ import anyio
 from attrs import define, field
 
 from adapters.postgres.errors import Fenced, StoreUnusable
-from adapters.postgres.statements import ArrayStatement, Row
+from adapters.postgres.statements import Row
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed
 from adapters.sqlite.pulse import WriterPulse
@@ -32,7 +32,7 @@ StoreObserver = Callable[[Failure | None, int], None]
 
 MAX_QUEUED_WRITES = 16_384
 MAX_BATCH_ROWS = 4096
-"""Rows of one transaction; a single write may have more."""
+"""RowKind of one transaction; a single write may have more."""
 FIRST_RETRY_SECONDS = 0.05
 """After a transaction that failed once: two nodes may have waited for each other. It doubles with each failure."""
 RETRY_SECONDS = 5.0
@@ -40,10 +40,28 @@ RETRY_SECONDS = 5.0
 CLOSING_RETRY_SECONDS = 0.1
 
 
+class RowKind(Protocol):
+    """One kind of row: ``ArrayStatement`` is one, and whatever else a store knows to write."""
+
+    @property
+    def order(self) -> int:
+        """Kinds with a lower one are written first."""
+
+    @property
+    def constants(self) -> Sequence[Any]:
+        """Names of values of the writer that it needs."""
+
+    def storable(self, row: Sequence[Any]) -> Row:
+        """Return a row as the store can have it. Raises ``TypeError`` or ``ValueError``."""
+
+    def calls(self, rows: Sequence[Row], constants: Sequence[Any] = ()) -> Sequence[Call]:
+        """Return what stores these rows."""
+
+
 class FencedStore(Protocol):
     """Where a life of a node writes."""
 
-    async def transact(self, calls: Sequence[Call]) -> Sequence[Any]:
+    async def transact(self, calls: Sequence[Call]) -> object:
         """Execute these in one transaction that begins with the fence of the life: all of them, or none.
 
         Raises ``Fenced`` if the life has ended, and ``StoreUnusable`` if it is not known whether they are stored.
@@ -54,7 +72,7 @@ class FencedStore(Protocol):
 class _Write:
     """The rows of one write, each with its statement."""
 
-    rows: list[tuple[ArrayStatement, Row]]
+    rows: Sequence[tuple[RowKind, Row]]
 
 
 @define(eq=False, kw_only=True)
@@ -92,7 +110,7 @@ class StoreWriter:
         """How many writes are not durable yet."""
         return self._written - self._durable
 
-    async def write(self, statement: ArrayStatement, row: Sequence[Any]) -> None:
+    async def write(self, statement: RowKind, row: Sequence[Any]) -> None:
         """Queue one row; return at once unless the queue is full. The row is not durable yet: see ``flush``.
 
         Raises ``WriterClosed`` after ``aclose``, ``Fenced`` after the end of the life, ``WriterBroken`` after a bug,
@@ -100,7 +118,7 @@ class StoreWriter:
         """
         await self.write_together(((statement, row),))
 
-    async def write_together(self, rows: Sequence[tuple[ArrayStatement, Sequence[Any]]]) -> None:
+    async def write_together(self, rows: Sequence[tuple[RowKind, Sequence[Any]]]) -> None:
         """Queue rows that become durable in one transaction. See ``write``.
 
         When the caller is cancelled while it waits for room, none of the rows is queued.
@@ -113,7 +131,7 @@ class StoreWriter:
             while not self._put(write):
                 await self._room.wait()
 
-    def offer(self, rows: Sequence[tuple[ArrayStatement, Sequence[Any]]], *, always: bool = False) -> bool:
+    def offer(self, rows: Sequence[tuple[RowKind, Sequence[Any]]], *, always: bool = False) -> bool:
         """Queue rows as ``write_together`` does, without waiting; return False if there is no room.
 
         With ``always`` they need no room: for the last ones.
@@ -121,6 +139,10 @@ class StoreWriter:
         if self._admission.locked() and not always:
             return False
         return self._put(_Write([(statement, statement.storable(row)) for statement, row in rows]), always=always)
+
+    def offer_checked(self, rows: Sequence[tuple[RowKind, Row]]) -> bool:
+        """Queue rows as ``offer`` does, whose values are known to be such as their columns can have."""
+        return not self._admission.locked() and self._put(_Write(rows))
 
     async def flush(self) -> None:
         """Return when everything written before is durable. Raises as ``write`` does."""
@@ -230,7 +252,7 @@ class StoreWriter:
         return anyio.current_time() < self._deadline
 
     def _calls(self, writes: list[_Write]) -> list[Call]:
-        batch: dict[ArrayStatement, list[Row]] = {}
+        batch: dict[RowKind, list[Row]] = {}
         for write in writes:
             for statement, row in write.rows:
                 batch.setdefault(statement, []).append(row)

@@ -26,7 +26,8 @@ MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journa
 
 
 @cache
-def _failures() -> tuple[str, ...]:
+def failure_names() -> tuple[str, ...]:
+    """Return the names of the events that are errors."""
     from states.events import EVENTS, Failure  # noqa: PLC0415 - most reads need no events
 
     return tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
@@ -144,7 +145,7 @@ def conditions(
     if event is not None:
         conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
     if failed:
-        conditions.append((f"event IN {numbers}", json.dumps(_failures())))
+        conditions.append((f"event IN {numbers}", json.dumps(failure_names())))
     since, until = period
     if since is not None:
         conditions.append(("+at >= ?", since))

@@ -107,7 +107,7 @@ class JournalReader:
         until: float | None = None,
         failed_only: bool = False,
         limit: int | None = None,
-        after_seq: int = 0,
+        after_seq: int | None = None,
     ) -> Iterator[Entry]:
         """Yield the entries to which all filters apply, oldest first.
 
@@ -116,6 +116,7 @@ class JournalReader:
         many, ``after_seq`` those after an entry.
         """
         where, values = conditions(accounts, state, event, (since, until), failed_only)
+        after_seq = after_seq or 0
         if since is not None and not after_seq:
             after_seq = self.first_since(since) - 1
         if limit is not None:

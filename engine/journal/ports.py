@@ -148,12 +148,12 @@ class JournalRecords(Protocol):
         until: float | None = None,
         failed_only: bool = False,
         limit: int | None = None,
-        after_seq: int = 0,
+        after_seq: int | None = None,
     ) -> Iterator[Entry]:
         """Yield the entries to which all filters apply, oldest first.
 
-        ``after_seq`` follows: whoever asks again after the last entry that it got misses none and gets none twice,
-        whoever else writes meanwhile. ``limit`` selects the last so many.
+        ``after_seq`` follows (0: from the first on): whoever asks again after the last entry that it got misses none
+        and gets none twice, whoever else writes meanwhile. ``limit`` selects the last so many.
         """
 
     def entry(self, seq: int) -> Entry | None:

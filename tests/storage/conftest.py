@@ -9,10 +9,14 @@ from tests.storage.job_stores import JobsUnderTest, sqlite_jobs
 from tests.storage.stores import SqliteStore, StoreUnderTest
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
     """Return an empty store of each kind."""
-    return SqliteStore(tmp_path)
+    if request.param == "sqlite":
+        return SqliteStore(tmp_path)
+    from tests.storage.postgres_store import PostgresStore
+
+    return PostgresStore(request.getfixturevalue("store_url"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -1,0 +1,227 @@
+"""What the journal writes in one batch: one statement, with the fence of the node's life and the number of the batch.
+
+One statement is one transaction: a process that is stopped between two statements would keep its locks, and hold up
+its own death. All rows of one kind are one JSON array, which costs sender and server least together.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from adapters.postgres.fence import FENCE
+from adapters.postgres.statements import Row, clean
+from adapters.sqlite.codec import encode_snapshot
+from adapters.sqlite.queue import storable
+from states.snapshot import Snapshot
+
+_MAX_INTEGER: Final = 2**63 - 1
+_ANY_LIFE: Final = -1
+
+
+@define
+class JournalNumbers:
+    """The numbers by which the tables know names, and how many records each account has."""
+
+    names: dict[str, int] = field(factory=dict)
+    records: dict[str, int] = field(factory=dict)
+
+
+Objects = list[dict[str, Any]]
+
+
+@frozen(eq=False)
+class JournalRows:
+    """One kind of row: its columns in SQL, and the function that makes their JSON.
+
+    Cells in ``names`` are names, which are stored by number; those in ``whole`` are whole numbers. With ``latest``, of
+    rows with the same first so many cells only the last is stored. Kinds with a lower ``order`` come first.
+    """
+
+    name: str
+    columns: str
+    objects: Callable[[Sequence[Row], JournalNumbers], Objects]
+    names: tuple[int, ...] = ()
+    whole: tuple[int, ...] = ()
+    latest: int = 0
+    order: int = 0
+    constants: tuple[str, ...] = ()
+
+    def storable(self, row: Sequence[Any]) -> Row:
+        """Return a row as PostgreSQL can store it. Raises ``TypeError`` or ``ValueError`` for one that it cannot."""
+        if isinstance(row[-1], Snapshot):
+            made: Row = (*storable(row[:-1]), row[-1])
+        else:
+            made = storable(row)
+        for cell in self.whole:
+            if not isinstance(row[cell], int | None) or not -_MAX_INTEGER <= (row[cell] or 0) <= _MAX_INTEGER:
+                raise ValueError(f"{row[cell]} cannot be stored")
+        for cell in self.names:
+            if "\0" in made[cell]:
+                made = (*made[:cell], clean(made[cell]), *made[cell + 1 :])
+        return made
+
+    def calls(self, rows: Sequence[Row], constants: Sequence[Any] = ()) -> list[tuple[str, Sequence[Row]]]:
+        """Return the rows to store, with the name of their kind."""
+        if self is PRESENCE:
+            return _presences(rows)
+        if self.latest:
+            rows = list({row[: self.latest]: row for row in rows}.values())
+        return [(self.name, rows)]
+
+    @property
+    def source(self) -> str:
+        """The rows in SQL, none if the batch is not to be stored."""
+        return f"turn CROSS JOIN json_to_recordset(%({self.name})s::json) AS given ({self.columns})"
+
+
+def _policies(rows: Sequence[Row], _: JournalNumbers) -> Objects:
+    return [{"key": key, "policy": policy} for key, policy in rows]
+
+
+def _lives(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
+    return [
+        {"account": numbers.names[account], "life": life, "at": at, "policy": policy, "snapshot": snapshot}
+        for account, life, at, policy, snapshot in rows
+    ]
+
+
+def _records(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
+    names, records, made = numbers.names, numbers.records, []
+    for place, row in enumerate(rows):
+        account = row[0]
+        records[account] = number = records[account] + 1
+        made.append({
+            "n": place, "account": names[account], "number": number, "life": row[1], "source": names[row[2]],
+            "event": names[row[3]], "target": names[row[4]], "rule": names[row[5]], "at": row[8], "dwell": row[9],
+            "counts": (row[6], row[7], row[10], row[11], row[12]), "body": row[13],
+        })  # fmt: skip
+    return made
+
+
+def _snapshots(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
+    return [
+        {
+            "account": numbers.names[account],
+            "number": numbers.records[account],
+            "at": at,
+            "snapshot": encode_snapshot(snapshot),
+        }
+        for account, at, snapshot in rows
+    ]
+
+
+def _present(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
+    return [{"account": numbers.names[account], "life": life, "engine": engine} for account, life, engine in rows]
+
+
+def _logins(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
+    return [{"account": numbers.names[account], "login": login, "user_id": user} for account, login, user in rows]
+
+
+POLICY: Final = JournalRows("policy", "key text, policy text", _policies, latest=1)
+"""(its key, policy as JSON)"""
+LIFE: Final = JournalRows(
+    "life",
+    "account integer, life bigint, at double precision, policy text, snapshot text",
+    _lives,
+    names=(0,),
+    whole=(1,),
+    latest=2,
+    order=1,
+)
+"""(account, life, at, the key of its policy, snapshot as JSON)"""
+RECORD: Final = JournalRows(
+    "record",
+    """n bigint, account integer, number bigint, life bigint, source integer, event integer, target integer,
+    rule integer, at double precision, dwell double precision, counts text, body text""",
+    _records,
+    names=(0, 2, 3, 4, 5),
+    whole=(1, 6, 7),
+    order=2,
+)
+"""As ``adapters.sqlite.schema.RECORD``."""
+SNAPSHOT: Final = JournalRows(
+    "snapshot",
+    "account integer, number bigint, at double precision, snapshot text",
+    _snapshots,
+    names=(0,),
+    latest=1,
+    order=3,
+)
+"""(account, at, the snapshot itself: most are followed by another one in the same batch, and are not encoded)"""
+PRESENCE: Final = JournalRows(
+    "present", "account integer, life bigint, engine text", _present, names=(0,), whole=(1,), order=4
+)
+"""(account, life, identity of the engine that lives it; None: none does any more)"""
+_ABSENCE: Final = JournalRows("absent", "account integer, life bigint, engine text", _present, names=(0,), order=5)
+LOGIN: Final = JournalRows(
+    "login", "account integer, login text, user_id bigint", _logins, names=(0,), whole=(2,), latest=1, order=6
+)
+"""(account, fingerprint of its key, its user or None)"""
+
+KINDS: Final = {kind.name: kind for kind in (POLICY, LIFE, RECORD, SNAPSHOT, PRESENCE, _ABSENCE, LOGIN)}
+
+
+def _presences(rows: Sequence[Row]) -> list[tuple[str, Sequence[Row]]]:
+    """Return what the rows come to, in their order: who lives which account, and which lives are nobody's."""
+    present: dict[str, Row] = {}
+    absent: dict[tuple[str, int], Row] = {}
+    for account, life, engine in rows:
+        if engine is not None:
+            present[account] = (account, life, engine)
+            absent = {key: row for key, row in absent.items() if key[0] != account}
+        elif account not in present:
+            absent[account, life] = (account, life, None)
+        elif present[account][1] == life:
+            del present[account]
+            absent[account, _ANY_LIFE] = (account, _ANY_LIFE, None)
+    return [(PRESENCE.name, list(present.values())), (_ABSENCE.name, list(absent.values()))]
+
+
+_PARTS: Final = {
+    "policy": "INSERT INTO policies (key, policy) SELECT key, policy FROM {rows} ON CONFLICT DO NOTHING",
+    "life": """INSERT INTO lives (account, life, at, policy, snapshot)
+        SELECT account, life, at, policy, snapshot FROM {rows}
+        ON CONFLICT (account, life)
+        DO UPDATE SET at = excluded.at, policy = excluded.policy, snapshot = excluded.snapshot""",
+    "record": """INSERT INTO journal (account, number, life, source, event, target, rule, at, dwell, counts, body)
+        SELECT account, number, life, source, event, target, rule, at, dwell, counts, body FROM {rows} ORDER BY n
+        RETURNING account, seq""",
+    # Without a record in the batch, what is stored of the account's last one stays.
+    "snapshot": """INSERT INTO snapshots AS former (account, seq, number, at, snapshot)
+        SELECT given.account, coalesce(last.seq, 0), number, at, snapshot
+        FROM {rows} LEFT JOIN (SELECT account, max(seq) AS seq FROM stored_record GROUP BY account) AS last
+            ON last.account = given.account
+        ON CONFLICT (account) DO UPDATE
+        SET seq = greatest(former.seq, excluded.seq), number = excluded.number, at = excluded.at,
+            snapshot = excluded.snapshot""",
+    "present": """INSERT INTO present (account, life, engine) SELECT account, life, engine FROM {rows}
+        ON CONFLICT (account) DO UPDATE SET life = excluded.life, engine = excluded.engine""",
+    "absent": f"""DELETE FROM present USING {{rows}}
+        WHERE present.account = given.account AND given.life IN (present.life, {_ANY_LIFE})""",
+    "login": """INSERT INTO logins (account, login, "user") SELECT account, login, user_id FROM {rows}
+        ON CONFLICT (account) DO UPDATE SET login = excluded.login, "user" = excluded."user\"""",
+}
+
+_BEGIN: Final = f"""WITH fence AS ({FENCE.replace("%s", "%(node)s")}),
+    turn AS (INSERT INTO journal_batches AS stored (node, batch) SELECT id, %(batch)s FROM fence
+        ON CONFLICT (node) DO UPDATE SET batch = excluded.batch WHERE stored.batch < excluded.batch RETURNING node)"""
+_END: Final = " SELECT (SELECT count(*) FROM fence), (SELECT count(*) FROM turn)"
+"""Whether the life goes on, and whether this batch was stored now, and not before."""
+
+
+def needed_kinds(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the kinds of a batch in their order; a snapshot asks for the records, even if there are none."""
+    found = set(names)
+    if SNAPSHOT.name in found:
+        found.add(RECORD.name)
+    return tuple(name for name in KINDS if name in found)
+
+
+@lru_cache(maxsize=64)
+def batch_sql(kinds: tuple[str, ...]) -> str:
+    """Return the statement that stores a batch with rows of these kinds."""
+    parts = [f"stored_{name} AS ({_PARTS[name].format(rows=KINDS[name].source)})" for name in kinds]
+    return ", ".join([_BEGIN, *parts]) + _END
