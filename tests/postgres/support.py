@@ -10,6 +10,7 @@ from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.nodes import BeatAnswer, NodeEntry, NodeRows
+from tests.timeouts import TIMEOUT
 
 WHY: Final = "a test ended it"
 _lives = itertools.count(7_000_000_000_000_000_001)
@@ -71,5 +72,6 @@ async def node(url: str, name: str, *, timeouts: StoreTimeouts | None = None, **
 async def waits_for_lock(connection: StoreConnection, statements: int = 1) -> None:
     """Return when so many statements of other connections wait for a lock."""
     sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while (await connection.execute(sql))[0][0] < statements:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(TIMEOUT):
+        while (await connection.execute(sql))[0][0] < statements:
+            await asyncio.sleep(0.005)

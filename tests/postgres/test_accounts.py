@@ -130,6 +130,36 @@ async def test_a_claim_that_is_committed_just_before_the_death_is_freed_with_it(
         assert await b.accounts.free_accounts_of_the_dead() == 0
 
 
+async def test_a_claim_that_meets_the_death_of_its_life_gets_nothing(store_url: str, a: Node, b: Node) -> None:
+    """The lock of the fence, not what the claim had read before, says whether the life is over."""
+    await free(a, 1)
+    server = (await a.beat()).server
+    got: list[object] = []
+
+    async def claim() -> None:
+        got.extend(await a.accounts.claim(a.life, server, {"*": 1}))
+
+    async with connected(store_url) as look, anyio.create_task_group() as tasks:
+        await b.connection.execute("BEGIN")
+        await b.nodes.end(a.life, WHY)
+        tasks.start_soon(claim)
+        await waits_for_lock(look)
+        await b.connection.execute("COMMIT")
+    assert got == []
+    assert len(await b.claim()) == 1
+
+
+async def test_a_claim_passes_over_what_another_one_is_taking(a: Node, b: Node) -> None:
+    """It does not wait for a node that was stopped in the middle of its own."""
+    await free(a, 3)
+    server = (await a.beat()).server
+    await a.connection.execute("BEGIN")
+    first = {each.name for each in await a.accounts.claim(a.life, server, {"*": 2})}
+    second = {each.name for each in await b.accounts.claim(b.life, server, {"*": 2})}
+    await a.connection.execute("COMMIT")
+    assert (len(first), len(second), len(first | second)) == (2, 1, 3)
+
+
 async def test_nodes_that_free_the_same_dead_do_not_wait_for_each_other(store_url: str, a: Node, b: Node) -> None:
     """Nor can they come into a deadlock: whoever is second finds nothing to do."""
     await free(a, 100)

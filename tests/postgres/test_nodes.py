@@ -45,6 +45,7 @@ async def test_a_life_that_is_over_never_beats_again(a: Node, b: Node) -> None:
     """Neither after a death nor after its own end, and a number that nobody began has no beat either."""
     assert await b.nodes.end(a.life, WHY)
     assert await a.nodes.beat(a.life) is None
+    assert (await b.beat()).others == {}
     assert not await b.nodes.end(a.life, WHY)
     assert await a.nodes.beat(new_life()) is None
 
@@ -146,6 +147,8 @@ async def test_beats_pass_the_fence(store_url: str, a: Node) -> None:
             await writer.execute("BEGIN")
             await fence(writer, a.life)
         assert (await a.beat()).beat == 1
+        for writer in (one, two):
+            await writer.execute("COMMIT")  # nobody has waited so long that the server ended it
 
 
 async def test_a_plain_update_would_pass_the_fence(store_url: str, a: Node, b: Node) -> None:
