@@ -42,6 +42,8 @@ _SETTINGS: Final = {
     "client_min_messages": "warning",
 }
 _NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_SHARED: Final = {"wal_level": "minimal", "max_wal_senders": "0", "checkpoint_timeout": "1h", "max_wal_size": "256MB"}
+"""What makes databases cheap to copy."""
 
 
 class PostgresMissing(Exception):
@@ -211,7 +213,7 @@ def as_user(program: Path) -> tuple[str, ...]:
 @functools.cache
 def shared_server() -> PostgresServer:
     """Return the server that the tests of this process share; it is started when first asked for."""
-    server = PostgresServer()
+    server = PostgresServer(settings=_SHARED)
     server.create()
     server.start()
     return server
