@@ -7,6 +7,7 @@ from states.lazy_names import lazy_names
 if TYPE_CHECKING:
     from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
     from adapters.postgres.address import StoreAddress, is_store_address
+    from adapters.postgres.checks import Durability, durability
     from adapters.postgres.connect import StoreConnection, StorePool, StoreTimeouts
     from adapters.postgres.errors import (
         BadAddress,
@@ -32,6 +33,7 @@ __all__ = [
     "CannotMove",
     "ClaimedAccount",
     "DriverMissing",
+    "Durability",
     "Fenced",
     "LivingNode",
     "NodeEntry",
@@ -45,6 +47,7 @@ __all__ = [
     "StorePool",
     "StoreTimeouts",
     "StoreUnusable",
+    "durability",
     "fence",
     "is_store_address",
     "migrate",
@@ -54,6 +57,7 @@ __all__ = [
 _HOMES = {
     "adapters.postgres.accounts": ("AccountGroup", "AccountRows", "ClaimedAccount"),
     "adapters.postgres.address": ("StoreAddress", "is_store_address"),
+    "adapters.postgres.checks": ("Durability", "durability"),
     "adapters.postgres.connect": ("StoreConnection", "StorePool", "StoreTimeouts"),
     "adapters.postgres.errors": (
         "BadAddress",

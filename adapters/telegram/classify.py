@@ -125,6 +125,13 @@ class ClosedInside(ConnectionError):
     """Something in this process closed the link, neither the engine nor the other side."""
 
 
+class LinkAborted(ConnectionAbortedError):
+    """The engine dropped the link at once: the node may not act for its account any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the link was dropped, because this node may not act for the account any more")
+
+
 class DatacenterLost(ConnectionError):
     """The connection to another datacenter than the account's own was not made or was lost; the link still stands."""
 

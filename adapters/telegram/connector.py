@@ -76,6 +76,8 @@ class TelegramConnector:
     """Seconds that a request through a link's client may wait for its answer."""
     wait_up_to: float = 0.0
     """Seconds that a request through a link's client waits in place for a flood wait or a hold; 0 is not at all."""
+    leased: bool = False
+    """Whether another node may have the account next: then no byte of a link outlives it."""
     backups: Path = field()
     """The directory of the copy that is made before a session is upgraded."""
     name: str = field()
@@ -243,7 +245,11 @@ class TelegramConnector:
 
         ``proxy`` has no default, so that no caller bypasses the proxies by mistake.
         """
-        common: dict[str, Any] = {"connection": connection_class(proxy), "proxy": proxy, "timeout": timeout}
+        common: dict[str, Any] = {
+            "connection": connection_class(proxy, leased=self.leased),
+            "proxy": proxy,
+            "timeout": timeout,
+        }
         if kind is LinkClient:  # it has the rest by itself
             return LinkClient(session, self.api_id, self.api_hash, logger=self.logger, **common)
         client = kind(

@@ -25,6 +25,7 @@ from adapters.sockets import reset_on_close
 from adapters.telegram.cancellation import begin_request, translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
+    LinkAborted,
     MissedPong,
     RequestDropped,
     chain_of,
@@ -83,6 +84,7 @@ class TelegramLink:
     _saving: "asyncio.Task[None] | None" = field(default=None, init=False)
     """What brings the session up to date; the link ends it at its close."""
     _closed: bool = field(default=False, init=False)
+    _aborted: bool = field(default=False, init=False)
     _held: dict[str, float] = field(init=False)
     """When the hold of each kind of request ends, by ``CLOCK``."""
     _pinged_at: float | None = field(default=None, init=False)
@@ -115,6 +117,8 @@ class TelegramLink:
         try:
             with anyio.fail_after(timeout):
                 self._client = await self._make_client(timeout)
+                if self._aborted:
+                    raise LinkAborted
                 await translate_cancellation(self._client.connect())
                 if self._client.proof is None:
                     await self._prove()
@@ -384,6 +388,17 @@ class TelegramLink:
         if sock is not None:
             with suppress(OSError):  # it is closed
                 reset_on_close(sock)
+
+    def abort(self) -> None:
+        """Drop all connections of the link at once, also those that are being made; what is waited for fails.
+
+        The link is closed by ``close``, as always. Does not wait, and never raises.
+        """
+        client, self._aborted = self._client, True
+        for sender in (client._sender, *(lent for _, lent in client._borrowed_senders.values())) if client else ():
+            connection = getattr(sender, "_connection", None)
+            if connection is not None:
+                connection.abort()
 
     def _abort(self) -> None:
         if self._transport is not None:

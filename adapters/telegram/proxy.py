@@ -11,7 +11,7 @@ Telethon's own code is not used as it is, for reasons measured on 1.45:
 import asyncio
 import struct
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import field, frozen
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
@@ -19,9 +19,9 @@ from python_socks.async_.asyncio import Proxy as Socks
 from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
 from telethon.network.connection.tcpmtproxy import TcpMTProxy
 
-from adapters.telegram.classify import ClosedInside, ProxyFailed, describe
+from adapters.telegram.classify import ClosedInside, LinkAborted, ProxyFailed, describe
 from adapters.telegram.inbound import FrameSource, HostileFrame
-from adapters.telegram.transport import FullConnection
+from adapters.telegram.transport import FullConnection, LeasedConnection, deliver_rest, drop_with_process
 
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
@@ -56,13 +56,18 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def connection_class(proxy: Proxy | None) -> type[Any]:
-    """Return the class of the connections that Telethon makes; its ``proxy`` argument is the ``Proxy`` itself."""
+def connection_class(proxy: Proxy | None, *, leased: bool = False) -> type[Any]:
+    """Return the class of the connections that Telethon makes; its ``proxy`` argument is the ``Proxy`` itself.
+
+    ``leased`` is for a node that holds a lease: what a connection has not delivered is dropped when it ends.
+    """
     if proxy is None:
-        return FullConnection
+        return LeasedConnection if leased else FullConnection
     if proxy.scheme != MTPROXY:
-        return ThroughProxy
-    return ThroughPaddedMTProxy if len(proxy.secret) == _PADDED_SECRET_BYTES else ThroughMTProxy
+        return LeasedThroughProxy if leased else ThroughProxy
+    if len(proxy.secret) == _PADDED_SECRET_BYTES:
+        return LeasedThroughPaddedMTProxy if leased else ThroughPaddedMTProxy
+    return LeasedThroughMTProxy if leased else ThroughMTProxy
 
 
 class ThroughProxy(FullConnection):
@@ -88,6 +93,13 @@ class ThroughProxy(FullConnection):
         raise failure from cause
 
 
+class LeasedThroughProxy(ThroughProxy):
+    """One that drops what it has not delivered to the proxy; what the proxy has is out of reach."""
+
+    __slots__ = ()
+    resets = True
+
+
 class ThroughMTProxy(TcpMTProxy):  # type: ignore[misc]  # Telethon ships no types
     """A connection through an MTProxy with a plain secret.
 
@@ -96,7 +108,10 @@ class ThroughMTProxy(TcpMTProxy):  # type: ignore[misc]  # Telethon ships no typ
 
     packet_codec = IntermediatePacketCodec
     connect_error: BaseException | None = None
+    resets: ClassVar[bool] = False
+    """Whether what the proxy has not confirmed is dropped when the connection, or the process, ends."""
     _answered = False
+    _aborted = False
 
     def __init__(
         self, ip: str, port: int, dc_id: int, *, loggers: Any, proxy: Proxy, local_addr: object = None
@@ -123,12 +138,29 @@ class ThroughMTProxy(TcpMTProxy):  # type: ignore[misc]  # Telethon ships no typ
             await super(TcpMTProxy, self)._connect(timeout=timeout, ssl=ssl)
         except OSError as exc:
             raise ProxyFailed(f"the proxy {self._name} cannot be reached ({describe(exc)})") from exc
+        if self.resets:
+            drop_with_process(self._writer.transport)
+        if self._aborted:
+            self._writer.transport.abort()
+            raise LinkAborted
+
+    def abort(self) -> None:
+        """End the connection at once; one that is being made ends before a request is sent."""
+        self._aborted = True
+        if self._writer is not None:
+            self._writer.transport.abort()
 
     async def disconnect(self) -> None:
         """Disconnect. Whoever goes on reading learns of it, who would wait for ever otherwise."""
         if self._connected:
             with suppress(asyncio.QueueFull):
                 self._recv_queue.put_nowait((None, self._why_closed()))
+            if self.resets:
+                try:
+                    await deliver_rest(self._writer.transport)
+                except asyncio.CancelledError:
+                    self.abort()
+                    raise
         await super().disconnect()
 
     async def _recv(self) -> Any:
@@ -157,13 +189,25 @@ class ThroughMTProxy(TcpMTProxy):  # type: ignore[misc]  # Telethon ships no typ
 
     def _why_closed(self) -> Exception:
         """Return the error with which the network has closed the connection, or that code has closed it."""
-        return self._reader.exception() or ClosedInside()
+        return self._reader.exception() or (LinkAborted() if self._aborted else ClosedInside())
 
 
 class ThroughPaddedMTProxy(ThroughMTProxy):
     """A connection through an MTProxy with a dd-secret, which needs padded packets."""
 
     packet_codec = RandomizedIntermediatePacketCodec
+
+
+class LeasedThroughMTProxy(ThroughMTProxy):
+    """One with a plain secret that drops what it has not delivered to the proxy."""
+
+    resets = True
+
+
+class LeasedThroughPaddedMTProxy(ThroughPaddedMTProxy):
+    """One with a dd-secret that drops what it has not delivered to the proxy."""
+
+    resets = True
 
 
 def _describe_fault(exc: Exception, proxy: Proxy) -> str:

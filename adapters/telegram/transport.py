@@ -8,13 +8,15 @@ socket's buffer and a little; the length of a frame and the time that it may tak
 import asyncio
 import struct
 from collections.abc import Callable
-from typing import Any, Final, cast
+from contextlib import suppress
+from typing import Any, ClassVar, Final, cast
 from zlib import crc32
 
 from telethon.errors import InvalidBufferError, InvalidChecksumError
 
+from adapters.sockets import deliver_after_close, reset_on_close, undelivered
 from adapters.telegram import inbound
-from adapters.telegram.classify import ClosedInside
+from adapters.telegram.classify import ClosedInside, LinkAborted
 from adapters.telegram.inbound import FrameTimeout, HostileFrame
 from adapters.telegram.lean import Idle
 
@@ -22,6 +24,10 @@ CLOSE_SECONDS: Final = 10.0
 """How long a close waits for what was written to leave, as Telethon does; then the socket is dropped."""
 SEND_SECONDS: Final = 60.0
 """How long writing waits for a datacenter that takes nothing."""
+DELIVERY_SECONDS: Final = 1.0
+"""How long the close of a connection that resets waits for the datacenter to confirm what it was sent."""
+DELIVERY_POLL: Final = 0.005
+"""Seconds between two looks at what it has confirmed; the kernel does not say when it has."""
 MAX_WAITING_BYTES: Final = 128 * 1024
 """Bytes of whole frames that wait to be asked for; while there are more, nothing is read."""
 LOGGER_NAME: Final = "telethon.network.connection.connection"
@@ -42,6 +48,8 @@ class FullConnection(asyncio.Protocol):
         "_address", "_closed", "_connected", "_data", "_drained", "_failure", "_late", "_log", "_loop", "_paused",
         "_proxy", "_sent", "_told", "_waiter", "connect_error", "listener", "transport",
     )  # fmt: skip
+    resets: ClassVar[bool] = False
+    """Whether what the datacenter has not confirmed is dropped when the connection, or the process, ends."""
 
     def __init__(
         self, ip: str, port: int, dc_id: int, *, loggers: Any, proxy: Any = None, local_addr: object = None
@@ -83,6 +91,8 @@ class FullConnection(asyncio.Protocol):
         try:
             async with asyncio.timeout(timeout):
                 await self._open(self._loop, timeout)
+            if self._failure is not None:
+                raise self._unsendable()
         except BaseException as exc:
             if isinstance(exc, Exception):
                 self.connect_error = exc
@@ -102,7 +112,11 @@ class FullConnection(asyncio.Protocol):
             return
         self._connected = False
         closing = transport.is_closing()  # then it is known in a moment why
-        transport.close()
+        try:
+            if self.resets:
+                await deliver_rest(transport)
+        finally:
+            transport.close()
         if not closing:
             self._end(ClosedInside())
         self._told = True
@@ -118,6 +132,13 @@ class FullConnection(asyncio.Protocol):
                 self.transport.abort()
             if self._failure is not None:
                 self._failure.__traceback__ = None  # of who read, and has this connection
+
+    def abort(self) -> None:
+        """End the connection at once; one that is being made ends before anything is sent."""
+        self._connected = False
+        self._end(LinkAborted())
+        if self.transport is not None:
+            self.transport.abort()
 
     async def send(self, data: bytes) -> None:
         """Send a packet, waiting for room. Raises ``SendTimeout``, or with what the connection has ended."""
@@ -298,6 +319,10 @@ class FullConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no instance of it
+        if self.resets:
+            drop_with_process(self.transport)
+        if self._failure is not None:  # ``abort`` came first
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Keep what was read, and read no more while enough waits."""
@@ -334,3 +359,35 @@ class FullConnection(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+
+
+class LeasedConnection(FullConnection):
+    """A connection of a node that holds a lease: what it has not delivered ends with it, see ``drop_with_process``."""
+
+    __slots__ = ()
+    resets = True
+
+
+def drop_with_process(transport: Any) -> None:
+    """Have the kernel drop what was not delivered when this socket is closed, also because the process was killed.
+
+    It would go on sending otherwise, for minutes: bytes of this node could arrive after those of the next owner of the
+    account, which are two connections that use one key, for which Telegram destroys the login. Two seconds after a
+    ``kill -9`` 2.8 MB could still be read.
+    """
+    with suppress(OSError):  # it is closed
+        reset_on_close(transport.get_extra_info("socket"))
+
+
+async def deliver_rest(transport: Any) -> None:
+    """Wait, before a close, until the other side has confirmed all that was written: then it is a normal close.
+
+    What it does not confirm within ``DELIVERY_SECONDS`` is dropped by the close: the network may be down.
+    """
+    sock = transport.get_extra_info("socket")
+    with suppress(OSError):  # it is closed, by the other side perhaps
+        async with asyncio.timeout(DELIVERY_SECONDS):
+            while not transport.is_closing() and (transport.get_write_buffer_size() or undelivered(sock)):  # noqa: ASYNC110
+                await asyncio.sleep(DELIVERY_POLL)
+        if not transport.is_closing():
+            deliver_after_close(sock)

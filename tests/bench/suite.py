@@ -72,6 +72,7 @@ BENCHMARKS: Final = (
     _storage("lag", 120),
     _storage("memory", 400),
     Benchmark("jobs", "tests.bench.jobs", 900, (), ("--quick",)),
+    Benchmark("leases", "tests.bench.leases", 400, (), ("--accounts", "50", "--claimed", "100", "--rounds", "1")),
     Benchmark("media", "tests.bench.media", 400, (), ("--megabytes", "2", "--rounds", "1")),
     Benchmark("commands", "tests.bench.commands", 400, (), ("--rounds", "1", "--accounts", "3", "500")),
 )

@@ -41,6 +41,13 @@ _SETTINGS: Final = {
     "log_line_prefix": "%m [%p] ",
     "client_min_messages": "warning",
 }
+GUARDED: Final = "guarded"
+"""The user, for a test to create, that needs a password."""
+_ADMITS: Final = f"""
+local all {GUARDED} scram-sha-256
+local all all trust
+local replication all trust
+"""
 _NOT_DURABLE: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _SHARED: Final = {"wal_level": "minimal", "max_wal_senders": "0", "checkpoint_timeout": "1h", "max_wal_size": "256MB"}
 """What makes databases cheap to copy."""
@@ -89,6 +96,7 @@ class PostgresServer:
             os.chown(self.directory, NOBODY, NOBODY)
         self._run("initdb", "-D", str(self.data), "-U", SUPERUSER, "-A", "trust", "--no-sync", "--no-instructions",
                   "-E", "UTF8", "--locale=C", "--wal-segsize=1")  # fmt: skip
+        (self.data / "pg_hba.conf").write_text(_ADMITS, encoding="ascii")
 
     def start(self) -> None:
         """Start it, and return when it answers."""
