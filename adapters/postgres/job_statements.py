@@ -243,12 +243,19 @@ A job that ran counts that as a lost connection, one that was only claimed does 
 GIVE_BACK: Final = """UPDATE jobs SET node = NULL
     WHERE node = %s AND state = 'queued' AND due IS NULL AND account = '' AND NOT id = ANY(%s::bigint[])"""
 """(life, busy): lets others have the jobs that this life has claimed, except those that it has begun."""
+FREE_PLACES: Final = "DELETE FROM job_places WHERE node = %s AND NOT job = ANY(%s::bigint[])"
+"""(life, busy): the places of jobs that do not run: one that a command has ended is not stored again."""
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
-CLAIM: Final = f"""WITH first AS (SELECT id FROM jobs WHERE state = 'queued' AND due IS NULL AND kind = %s
-        AND account = '' AND (node IS NULL OR node = %s) ORDER BY priority DESC, id LIMIT %s FOR UPDATE SKIP LOCKED)
-    UPDATE jobs SET node = %s FROM first WHERE jobs.id = first.id
-    RETURNING jobs.id, kind, data, priority, added, {", ".join(CHANGING)}"""
-"""(kind, life, limit, life): claims the first jobs for any account that no other life has; in no order."""
+_READY: Final = "state = 'queued' AND due IS NULL AND kind = %s AND account = ''"
+CLAIM: Final = f"""WITH own AS (SELECT id FROM jobs WHERE {_READY} AND node = %s),
+    new AS (SELECT id FROM jobs WHERE {_READY} AND node IS NULL ORDER BY priority DESC, id LIMIT %s
+        FOR UPDATE SKIP LOCKED),
+    claimed AS (UPDATE jobs SET node = %s FROM new WHERE jobs.id = new.id)
+    {SELECT_JOB} WHERE id IN (SELECT id FROM own UNION ALL SELECT id FROM new)"""
+"""(kind, life, kind, limit, life): claims the first jobs for any account that no life has.
+
+Returns them with those that the life has already, in no order.
+"""
 SELECT_READY: Final = f"""{SELECT_JOB} WHERE state = 'queued' AND due IS NULL AND kind = %s AND account = %s
     ORDER BY priority DESC, id LIMIT %s"""
 """(kind, account, limit): an account has one owner, which alone asks this."""

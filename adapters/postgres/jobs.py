@@ -26,7 +26,7 @@ from states.ledger import LedgerRow
 
 CLAIM_ROWS: Final = 32
 """Jobs for any account that a node claims at a time: what one node has in memory, no other can do."""
-COMPACT_EVERY: Final = 60
+COMPACT_EVERY: Final = 10
 """Questions for the counts after which their rows are put together."""
 Rows = list[tuple[ArrayStatement, Sequence[Any]]]
 
@@ -55,7 +55,7 @@ class PostgresJobs:
     node: str
     """Its name: the clock by which it computes when a wait ends."""
     claims: int = CLAIM_ROWS
-    """How many jobs for any account ``ready`` returns at most."""
+    """How many jobs for any account to ask ``ready`` for."""
     _placed: set[int] = field(factory=set, init=False)
     """Jobs that have a place under a limit of the whole fleet."""
     _moves: int = field(default=0, init=False)
@@ -67,7 +67,9 @@ class PostgresJobs:
 
     async def give_back(self, busy: Collection[int]) -> None:
         """Let other nodes have the jobs that were read and have not begun; ``busy`` are those that have."""
-        await self.link.transact([(of_jobs.GIVE_BACK, (self.life, list(busy)))])
+        begun = list(busy)
+        self._placed.intersection_update(begun)
+        await self.link.transact([(of_jobs.GIVE_BACK, (self.life, begun)), (of_jobs.FREE_PLACES, (self.life, begun))])
 
     async def save(self, job: Job) -> None:
         """Store the state of a job; durable a moment later, see ``flush``."""
@@ -182,10 +184,11 @@ class PostgresJobs:
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
         """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already.
 
-        Those for any account are claimed; jobs that another node has are left out.
+        Those for any account are claimed; jobs that another node has are left out, and those that this one has come
+        beside the ``limit``.
         """
         if account is None:
-            claim = (of_jobs.CLAIM, (kind, self.life, limit, self.life))
+            claim = (of_jobs.CLAIM, (kind, self.life, kind, limit, self.life))
             rows = (await self.link.transact([claim]))[0]
         else:
             rows = await self.link.query(of_jobs.SELECT_READY, (kind, account, limit))

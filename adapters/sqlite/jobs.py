@@ -7,10 +7,10 @@ read the jobs again.
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -74,6 +74,8 @@ class ReadHistory:
 class JobStore:
     """The jobs of a running engine. Reads in a worker thread, writes through ``writer``."""
 
+    claims: ClassVar[None] = None
+    """No other engine reads the jobs of this file."""
     path: Path
     writer: GroupWriter
     _reader: sqlite3.Connection | None = field(default=None, init=False)
@@ -203,6 +205,13 @@ class JobStore:
         for job in jobs:
             self._remember(job)
         return jobs
+
+    async def give_back(self, busy: Collection[int]) -> None:
+        """Do nothing: no other engine has this file."""
+
+    async def take_place(self, job: Job, at_once: int) -> bool:
+        """Return True: the engine itself counts its running jobs."""
+        return True
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs the operator has cancelled."""

@@ -35,6 +35,7 @@ from engine.work.pace import WHEN_ONE_ENDS, Pace
 from engine.work.ports import ClientOf, ContextsOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
 from engine.work.running_jobs import RunningJobs
+from engine.work.shared_work import SharedWork
 from states.events import ClockJumped
 from states.jobs import (
     OPEN,
@@ -61,6 +62,8 @@ RETRY_SECONDS = 5.0
 """How long the dispatcher waits after an error, of the file or of its own."""
 REREAD_SECONDS = 30.0
 """How often the file is read for jobs that were added without a word to the engine."""
+REREAD_SHARED_SECONDS = 5.0
+"""The same where other engines have the same jobs: they end, die and give jobs back without a word to this one."""
 IDLE_PAUSE = 0.02
 """Seconds between two looks whether accounts that leave have no jobs any more."""
 NOT_HEALTHY = "the connection is not healthy"
@@ -96,6 +99,7 @@ class Dispatcher:
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
     _chats: ChatHolds = field(factory=ChatHolds, init=False)
+    _shared: SharedWork = field(init=False)
     _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _runs: dict[Run, None] = field(factory=dict, init=False)
@@ -131,6 +135,7 @@ class Dispatcher:
         self._slots = {name: AccountSlot(name) for name in self.accounts}
         self._queues = ReadyQueues(self.store, self.kinds, self._slots)
         self._pace = Pace(self.policy, self.rng)
+        self._shared = SharedWork(self.store, self._pace, self._chats, self.clock)
         self._running = RunningJobs(
             store=self.store,
             clock=self.clock,
@@ -257,7 +262,8 @@ class Dispatcher:
             self._wakeup.clear()
             await self._settle_all()
             if not self._runs:
-                return await self.store.flush()
+                await self.store.flush()
+                return await self.store.give_back(())
             await self._wakeup.wait()
 
     async def _begin_work(self) -> None:
@@ -298,7 +304,7 @@ class Dispatcher:
             await self._read_queues()
         now = self.clock.now()
         if now >= self._queues.next_due:
-            await self._queues.wake_due(now)
+            await self._queues.wake_due(now, self._unsettled)
             self._all_changed()
         if now >= self._wake_at:
             self._wake_at = math.inf
@@ -347,8 +353,9 @@ class Dispatcher:
     async def _read_queues(self) -> None:
         """Read the queues anew, and end the runs of jobs that were cancelled."""
         await self.store.flush()
-        await self._queues.load()
-        self._reread_at = anyio.current_time() + REREAD_SECONDS
+        await self._shared.catch_up(self._slots)
+        await self._queues.load(self._unsettled)
+        self._reread_at = anyio.current_time() + (REREAD_SHARED_SECONDS if self._shared.is_shared else REREAD_SECONDS)
         self._all_changed()
         runs = {run.job.id: run for run in self._runs}
         for number in await self.store.ended(list(runs)) if runs else ():
@@ -458,7 +465,10 @@ class Dispatcher:
     async def _begin(self, slot: AccountSlot, job: Job) -> None:
         kind = self.kinds.get(job.kind)
         assert kind is not None, "queues are of known kinds"
-        now, client = self.clock.now(), slot.client
+        client = slot.client
+        if not await self._shared.has_place(job):
+            return self._queues.put_back(job)
+        now = self.clock.now()
         if not slot.has_paid(job) and (until := self._pace.taken_until(job.kind, now)) is not None:
             job = evolve(job, paid=job.attempt, worker=slot.name)
             await self.store.charge(job, slot.name, until, until - now)

@@ -4,7 +4,7 @@ import heapq
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from attrs import define, field
@@ -32,16 +32,29 @@ class Pace:
     _held: dict[KindAndAccount, tuple[float, float | None]] = field(factory=dict, init=False)
     """Until when, and how long in all."""
 
+    _paused: dict[str, float] = field(factory=dict, init=False)
+    """Until when no job of a kind begins because other engines have all its places."""
+
     def restore(self, charges: Iterable[tuple[str, str, float, float | None]]) -> None:
         """Take over the places that were taken before this start."""
         for charge in charges:
             self.charge(*charge)
+
+    def forget(self, accounts: Collection[str]) -> None:
+        """Forget which places are taken in the budgets of these accounts: another engine may have taken more."""
+        for key in [key for key in self._charged if key[1] in accounts]:
+            del self._charged[key]
+
+    def pause(self, kind: str, until: float) -> None:
+        """Let no job of this kind begin before ``until`` (Unix seconds), with any account."""
+        self._paused[kind] = until
 
     def move(self, shift: float, now: float) -> None:
         """Move all waits with a clock that was set by ``shift`` seconds and is now at ``now``."""
         for charged in self._charged.values():
             charged[:] = [(move_end(until, length, shift, now), length) for until, length in charged]
             heapq.heapify(charged)
+        self._paused.clear()  # asked again
         for key, (until, length) in self._held.items():
             self._held[key] = move_end(until, length, shift, now), length
 
@@ -80,7 +93,7 @@ class Pace:
             return WHEN_ONE_ENDS
         if policy.at_once is not None and self._running[kind] >= policy.at_once:
             return WHEN_ONE_ENDS
-        held = self._held.get((kind, account), (0.0, None))[0]
+        held = max(self._held.get((kind, account), (0.0, None))[0], self._paused.get(kind, 0.0))
         if held > now:
             return held
         if policy.hours is None and policy.budget is None:

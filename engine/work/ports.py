@@ -1,6 +1,6 @@
 """Protocols of the outside world that work needs. Adapters match them without importing them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -18,6 +18,10 @@ ContextsOf = Callable[[Any], Iterable[Context]]
 
 class JobStorage(Protocol):
     """Stores jobs, in order and durable after a moment; ``flush`` waits for that."""
+
+    @property
+    def claims(self) -> int | None:
+        """How many jobs for any account are read at a time because other engines read them, too; None: none does."""
 
     async def recover(self, why: str) -> None:
         """Put the jobs that were running when the last engine ended back into their queues."""
@@ -67,7 +71,16 @@ class JobStorage(Protocol):
         """Return when the next waiting job is due."""
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
-        """Return the first jobs of this queue, ``limit`` at most."""
+        """Return the first jobs of this queue, ``limit`` at most.
+
+        Where ``claims`` is not None, those for any account that this engine has claimed already come beside them.
+        """
+
+    async def give_back(self, busy: Collection[int]) -> None:
+        """Let other engines have the jobs for any account that were read; ``busy`` are those that have begun."""
+
+    async def take_place(self, job: Job, at_once: int) -> bool:
+        """Take one of the ``at_once`` places of the job's kind among all engines; return whether one was free."""
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs the operator has ended."""

@@ -59,13 +59,14 @@ class ReadyQueues:
     _queues: dict[tuple[str, str | None], ReadyQueue] = field(factory=dict, init=False)
     _warned: set[tuple[str, ...]] = field(factory=set, init=False)
 
-    async def load(self) -> None:
-        """Forget the jobs in memory, and read anew which queues there are and when the next job is due.
+    async def load(self, busy: Collection[int]) -> None:
+        """Forget the jobs in memory but ``busy``, and read anew which queues there are and when the next job is due.
 
         Call it after a flush.
         """
         self.wanted.clear()
         self._queues.clear()
+        await self.store.give_back(busy)
         for kind, account in await self.store.queues():
             if self.kinds.get(kind) is None:
                 self._warn("job_kind_unknown", kind=kind)
@@ -82,11 +83,11 @@ class ReadyQueues:
             self._warned.add((event, *of.values()))
             log.warning(event, **of)
 
-    async def wake_due(self, now: float) -> None:
-        """Make the jobs ready that are due, and read the queues anew."""
+    async def wake_due(self, now: float, busy: Collection[int]) -> None:
+        """Make the jobs ready that are due, and read the queues anew, see ``load``."""
         await self.store.wake_due(now)
         await self.store.flush()
-        await self.load()
+        await self.load(busy)
 
     def of(self, account: str) -> Iterator[ReadyQueue]:
         """Yield the queues that an account takes jobs from."""
@@ -113,9 +114,11 @@ class ReadyQueues:
         for queue in wanted.values():
             room = FULL_ROWS - sum(len(each.ready) for each in self._queues.values())
             limit = max(MIN_FETCH_ROWS, min(FETCH_ROWS, room)) + len(busy)
+            if queue.account is None and self.store.claims is not None:
+                limit = self.store.claims  # not counting those that are this engine's already
             jobs = await self.store.ready(queue.kind, queue.account, limit)
             queue.ready.extend(job for job in jobs if job.id not in busy)
-            queue.more = len(jobs) == limit
+            queue.more = len(jobs) >= limit
         return True
 
     def put_back(self, job: Job) -> None:

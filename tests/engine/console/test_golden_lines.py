@@ -121,11 +121,14 @@ class _Store:
     async def next_due(self) -> None:
         return None
 
+    async def give_back(self, busy: object) -> None:
+        pass
+
 
 async def _work() -> None:
     """Have queues and background tasks say what they can."""
     kinds: Any = SimpleNamespace(get=lambda kind: None if kind == "strange" else kind)
-    await ReadyQueues(_Store(), kinds, ["A"]).load()  # type: ignore[arg-type]
+    await ReadyQueues(_Store(), kinds, ["A"]).load(())  # type: ignore[arg-type]
 
     async def watch(_: Any) -> None:
         """Stand with an account."""

@@ -4,9 +4,9 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import attrs
@@ -38,6 +38,7 @@ def as_read_back(job: Job) -> Job:
 class MemoryStore:
     """Jobs in memory, as strict as a file: what was written can be read after a flush only, and is lost without one."""
 
+    claims: ClassVar[None] = None
     clock: VirtualClock = field(factory=VirtualClock)
     jobs: dict[int, Job] = field(factory=dict)
     results: dict[int, list[Any]] = field(factory=dict)
@@ -196,6 +197,12 @@ class MemoryStore:
         self.read += [job.id for job in found]
         self.most_read = max(self.most_read, len(found))
         return found
+
+    async def give_back(self, busy: Collection[int]) -> None:
+        pass
+
+    async def take_place(self, job: Job, at_once: int) -> bool:
+        return True
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         await self._ask("ended")
