@@ -8,11 +8,11 @@ import psycopg
 from attrs import frozen
 
 from adapters.postgres.address import StoreAddress
-from adapters.postgres.connect import StoreTimeouts
 from adapters.postgres.errors import translating_store_errors
 from adapters.postgres.migrate import require_versions
+from adapters.postgres.settings import SET_UP, StoreTimeouts, check_server, connection_options, set_up_values
 
-_TIMEOUTS = StoreTimeouts()
+_TIMEOUTS = StoreTimeouts(idle=10.0)
 
 
 @frozen
@@ -41,20 +41,14 @@ def blocking_store(address: StoreAddress, *, application: str = "holdfast comman
 
     Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``.
     """
-    milliseconds = round(_TIMEOUTS.query * 1000)
     with translating_store_errors(address.shown):
-        raw = psycopg.connect(
-            address.conninfo,
-            autocommit=True,
-            application_name=application,
-            connect_timeout=round(_TIMEOUTS.connect),
-            tcp_user_timeout=milliseconds,
-            client_encoding="utf8",
-        )
+        raw = psycopg.connect(address.conninfo, autocommit=True, **connection_options(address, application, _TIMEOUTS))
     with raw:
         store = BlockingStore(address, raw)
-        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
-            store.rows("SELECT set_config(%s, %s, false)", (name, f"{milliseconds}ms"))
+        with translating_store_errors(address.shown):
+            row = raw.execute(SET_UP, set_up_values(_TIMEOUTS)).fetchone()
+        assert row is not None
+        check_server(address, row, writes=False)
         is_there = store.rows("SELECT to_regclass('schema_versions') IS NOT NULL")[0][0]
         versions = store.rows("SELECT version FROM schema_versions") if is_there else []
         require_versions(address, frozenset(version for (version,) in versions))

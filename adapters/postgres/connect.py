@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL on which nothing waits for ever: the only place that knows their settings.
+"""Connections to PostgreSQL on which nothing waits for ever.
 
 psycopg *cancels* a query whose task is cancelled: it opens a second connection for that, and waits for the end of the
 query. In a black hole that took 11 s for a deadline of 1 s (``shared/facts/many-hosts.md``). So a query runs in a task
@@ -18,45 +18,20 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, Final, Self, TypeVar
 
 import anyio
-from attrs import frozen
 from psycopg import AsyncConnection, Error, OperationalError
 from psycopg.pq import TransactionStatus
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.errors import StoreUnusable, store_unusable, translating_store_errors, unusable
+from adapters.postgres.settings import SET_UP, StoreTimeouts, check_server, connection_options, set_up_values
+
+__all__ = ["StoreConnection", "StorePool", "StoreTimeouts"]
 
 T = TypeVar("T")
 
-MINIMUM_VERSION: Final = 140000
 _END: Final = 1.0
 """Seconds that a query gets to notice that its socket was shut down."""
 _WHERE: Final = "check the server and the network"
-
-_SET_UP: Final = """
-    SELECT current_setting('server_version_num')::int, current_setting('server_version'),
-        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,
-        set_config('idle_in_transaction_session_timeout', %(idle)s, false),
-        set_config('statement_timeout', %(query)s, false),
-        set_config('lock_timeout', %(lock)s, false),
-        set_config('default_transaction_isolation', 'read committed', false),
-        set_config('TimeZone', 'UTC', false),
-        set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')
-            THEN 'on' ELSE current_setting('synchronous_commit') END, false)"""
-"""What each connection begins with. A server that commits without writing would lose what it has acknowledged."""
-
-
-@frozen
-class StoreTimeouts:
-    """How long a store is waited for, in seconds."""
-
-    connect: float = 5.0
-    """For each server of the address."""
-    query: float = 10.0
-    """For one statement, and for its locks."""
-    idle: float = 5.0
-    """After which the server ends a transaction in which nothing happens: its locks would hold up others."""
-    turn: float = 10.0
-    """For one of the pool's connections."""
 
 
 class StoreConnection:
@@ -82,37 +57,18 @@ class StoreConnection:
             try:
                 async with asyncio.timeout(times.connect * address.hosts + _END):
                     raw = await AsyncConnection.connect(
-                        address.conninfo, autocommit=True, **_options(address, application, times)
+                        address.conninfo, autocommit=True, **connection_options(address, application, times)
                     )
             except TimeoutError:
                 raise unusable(address.shown, "the server does not answer", _WHERE) from None
         connection = cls(address, raw, times)
         try:
-            await connection._set_up(writes)
+            [row] = await connection.execute(SET_UP, set_up_values(times))
+            check_server(address, row, writes=writes)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    async def _set_up(self, writes: bool) -> None:
-        [row] = await self.execute(
-            _SET_UP,
-            {
-                "idle": f"{round(self.timeouts.idle * 1000)}ms",
-                "query": f"{round(self.timeouts.query * 1000)}ms",
-                "lock": f"{round(self.timeouts.query * 1000)}ms",
-            },
-        )
-        number, version, reads_only = row[:3]
-        if number < MINIMUM_VERSION:
-            shown = str(version).split()[0][:20]
-            raise unusable(self.address.shown, f"the server is PostgreSQL {shown}", "14 is the oldest that will do")
-        if writes and reads_only:
-            raise unusable(
-                self.address.shown,
-                "the server only reads, for it is a standby or set so",
-                "name all servers in the address and add '?target_session_attrs=read-write'",
-            )
 
     @property
     def is_usable(self) -> bool:
@@ -301,18 +257,3 @@ class StorePool:
         self._closed = True
         while self._idle:
             self._idle.pop().close()
-
-
-def _options(address: StoreAddress, application: str, timeouts: StoreTimeouts) -> dict[str, Any]:
-    """Return the options of a connection that the address does not set itself."""
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
-
-    options = {
-        "application_name": application[:63],
-        "connect_timeout": max(2, round(timeouts.connect)),  # psycopg takes no less
-        "tcp_user_timeout": round(timeouts.query * 1000),
-        "keepalives_idle": 30,
-        "client_encoding": "utf8",
-    }
-    given = conninfo_to_dict(address.conninfo)
-    return {name: value for name, value in options.items() if given.get(name) is None}

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 from psycopg import sql
 
-from adapters.postgres import connect as connect_module
+from adapters.postgres import settings
 from adapters.postgres.address import StoreAddress
+from adapters.postgres.blocking import blocking_store
 from adapters.postgres.checks import durability
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.errors import DriverMissing, StoreUnusable
@@ -115,7 +116,7 @@ async def test_a_server_that_does_not_answer(postgres: PostgresServer) -> None:
 
 async def test_a_server_that_is_too_old(empty_store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is none here, so the bound is put above the one that there is."""
-    monkeypatch.setattr(connect_module, "MINIMUM_VERSION", 990000)
+    monkeypatch.setattr(settings, "MINIMUM_VERSION", 990000)
     said = str(await refusal(empty_store_url))
     assert said.endswith("14 is the oldest that will do")
     assert ": the server is PostgreSQL 18." in said
@@ -130,6 +131,22 @@ async def test_a_server_that_only_reads(empty_store_url: str, postgres: Postgres
     with pytest.raises(StoreUnusable, match="the server only reads"):
         await reader.execute("CREATE TABLE t (x int)")
     reader.close()
+
+
+def test_a_command_says_the_same_of_its_own_connection(
+    store_url: str, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It blocks, and begins with the same settings and the same look at the server."""
+    with blocking_store(StoreAddress.parse(store_url)) as store:
+        assert store.rows("SELECT current_setting('synchronous_commit')") == [("on",)]
+    with (
+        pytest.raises(StoreUnusable, match="the server has no such database"),
+        blocking_store(StoreAddress.parse(postgres.url("nothing"))),
+    ):
+        pass
+    monkeypatch.setattr(settings, "MINIMUM_VERSION", 990000)
+    with pytest.raises(StoreUnusable, match="14 is the oldest"), blocking_store(StoreAddress.parse(store_url)):
+        pass
 
 
 async def test_a_standby_and_one_that_is_to_be_passed_over() -> None:
