@@ -23,7 +23,7 @@ COMMANDS = {
     "simulate": "engine.cli.simulate:simulate",
     "whatif": "engine.cli.whatif:whatif",
     "log": "engine.cli.log:app",
-    "session": "engine.cli.session_transfer:app",
+    "session": "engine.cli.session_store:app",
     "jobs": "engine.cli.jobs:app",
     "export": "engine.cli.export:export",
     "incidents": "engine.cli.incidents:app",

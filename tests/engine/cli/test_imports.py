@@ -129,7 +129,7 @@ def test_a_command_imports_what_it_needs_and_nothing_else(config: Path, command:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_imports_no_other_command(config: Path, command: str) -> None:
     """The modules of the other commands stay unread."""
-    others = {"run", "status", "control", "login", "doctor", "diagram", "verify", "log", "session_transfer", "jobs"}
+    others = {"run", "status", "control", "login", "doctor", "diagram", "verify", "log", "session_store", "jobs"}
     others |= {"simulate", "incidents"}
     found = imported([str(config) if word == "CONFIG" else word for word in command.split()])
     assert len(found & {f"engine.cli.{other}" for other in others}) <= 1 or command.startswith("--")

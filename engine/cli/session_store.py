@@ -1,0 +1,172 @@
+"""``session bring`` and ``session take``: session files into the database of a config, and out of it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+
+from adapters.file_names import EXTENSION
+from adapters.sqlite import StorageError
+from engine.cli.common import (
+    DEFAULT_CONFIG,
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    AsJson,
+    ConfigAndAccount,
+    fail,
+    is_config,
+    load_account,
+    reporting_errors,
+    say,
+)
+from engine.cli.declared import Parameter
+from engine.cli.session_transfer import app
+from engine.config import AccountConfig, Config, load
+from engine.console.format import nearest
+from engine.console.safe_text import json_text
+
+if TYPE_CHECKING:
+    from adapters.postgres.address import StoreAddress
+
+__all__ = ["app"]
+
+NO_DATABASE = "storage.database is left out, so sessions are files: name a PostgreSQL database there first"
+
+
+@app.command("bring")
+def bring_sessions(
+    *words: Annotated[
+        str,
+        Parameter(
+            name="[CONFIG] [FILE…]",
+            negative="",
+            help="The config file (config.yaml), and session files of its accounts; left out, all that there are.",
+        ),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Move session files into the database that storage.database names.
+
+    What is committed is read back, and then the file gets a name that no program opens; it keeps its content. A file
+    that is in use is left alone. If it was interrupted, give it again.
+
+    Exit code 0 if all are done, 1 if one could not be moved, 2 for a file of no account.
+    """
+    with reporting_errors():
+        given = list(words)
+        settings = load(Path(given.pop(0)) if given and is_config(given[0]) else DEFAULT_CONFIG)
+        address = _address(settings)
+        accounts = [(_account_of(settings, word), _file(word)) for word in given]
+        accounts = accounts or [(each, each.session) for each in settings.accounts if os.path.lexists(each.session)]
+        from adapters.postgres.session_moves import bring, prepare_store  # noqa: PLC0415 - needs psycopg
+
+        anyio.run(prepare_store, address)
+        failed = False
+        for account, file in accounts:
+            try:
+                done = bring(address, account.name, file)
+            except StorageError as exc:
+                failed = True
+                _print(as_json, {"account": account.name, "error": str(exc)}, f"❌ {account.name}: {exc}")
+                continue
+            data = {"account": account.name, "file": str(file), "aside": str(done.aside), "known": done.known}
+            what = "the database had it already" if done.known else f"with {done.entities:,} users and chats"
+            text = f"✅ {account.name}: its session is in the database ({what}); the file is {done.aside} now"
+            _print(as_json, data, text)
+        if not accounts:
+            say("There is no session file to move")
+        _warn_of_wildcards(settings)
+        raise SystemExit(EXIT_FAILED if failed else 0)
+
+
+@app.command("take")
+def take_session(
+    *words: ConfigAndAccount,
+    to: Annotated[
+        str | None,
+        Parameter(name="--to", help="The file to write; left out, the account's session file in the config."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an account's session out of the database into a new file of Telethon's, for your eyes only.
+
+    From then on no node uses the session, until 'session bring' brings the file back. No node may own the account.
+    Nothing is overwritten, and if it was interrupted, give it again with the same file.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account.
+    """
+    with reporting_errors():
+        settings, one = load_account(words)
+        address = _address(settings)
+        target = one.session if to is None else _file(to)
+        from adapters.postgres.session_moves import take  # noqa: PLC0415 - needs psycopg
+
+        try:
+            entities = take(address, one.name, target)
+        except FileExistsError:
+            fail(
+                EXIT_FAILED, f"{target}: there is a file already, and it is not overwritten; name another one with --to"
+            )
+        text = f"✅ {one.name}: {target} has its session, with {entities:,} users and chats"
+        _print(as_json, {"account": one.name, "file": str(target), "entities": entities}, text)
+        if not as_json:
+            say(
+                "⚠️ No node connects with it now. Keep the file as private as a password, use it in one program only, "
+                "and bring it back with 'session bring'"
+            )
+
+
+def _address(settings: Config) -> "StoreAddress":
+    """Return the address of the config's database; exit if it has none, or one that cannot be used."""
+    from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - for a config with a database alone
+    from adapters.postgres.errors import BadAddress  # noqa: PLC0415
+
+    if settings.storage.database is None:
+        fail(EXIT_BAD_INPUT, f"{settings.path}: {NO_DATABASE}")
+    try:
+        return StoreAddress.parse(settings.storage.database)
+    except BadAddress as exc:
+        fail(EXIT_BAD_INPUT, f"{settings.path}: {exc}")
+
+
+def _file(word: str) -> Path:
+    return Path(word if word.endswith(EXTENSION) else word + EXTENSION)
+
+
+def _account_of(settings: Config, word: str) -> AccountConfig:
+    """Return the account whose session a file is by its path, or else by its name; exit if there is none."""
+    file = _file(word)
+    path = os.path.realpath(file)
+    for account in settings.accounts:
+        if os.path.realpath(account.session) == path:
+            return account
+    for account in settings.accounts:
+        if account.name == file.stem:
+            return account
+    names = [account.name for account in settings.accounts]
+    fail(
+        EXIT_BAD_INPUT,
+        f"no account of {settings.path} has the session {file}, or is called {file.stem!r}; "
+        f"{nearest(file.stem, names)}; nothing was moved",
+    )
+
+
+def _warn_of_wildcards(settings: Config) -> None:
+    """Say that accounts are gone which the config finds by their files."""
+    try:
+        left = {account.name for account in load(settings.path).accounts}
+    except Exception:  # with the last file gone, a config with nothing but a wildcard is none
+        left = set()
+    if gone := [account.name for account in settings.accounts if account.name not in left]:
+        say(
+            f"⚠️ {settings.path} finds accounts by a wildcard in 'session', and {gone[0]} has no file any more "
+            f"({len(gone)} such accounts): write each of them there with its name"
+        )
+
+
+def _print(as_json: bool, data: dict[str, object], text: str) -> None:
+    if as_json:
+        print(json_text(data))
+    else:
+        say(text)
