@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
-
 from adapters.file_names import EXTENSION
 from adapters.sqlite import StorageError
 from engine.cli.common import (
@@ -22,7 +20,7 @@ from engine.cli.common import (
 )
 from engine.cli.declared import Parameter
 from engine.cli.session_transfer import app
-from engine.config import AccountConfig, Config, load
+from engine.config import AccountConfig, Config, ConfigError, load
 from engine.console.format import nearest
 from engine.console.safe_text import json_text
 
@@ -59,6 +57,8 @@ def bring_sessions(
         address = _address(settings)
         accounts = [(_account_of(settings, word), _file(word)) for word in given]
         accounts = accounts or [(each, each.session) for each in settings.accounts if os.path.lexists(each.session)]
+        import anyio  # noqa: PLC0415 - for this command alone
+
         from adapters.postgres.session_moves import bring, prepare_store  # noqa: PLC0415 - needs psycopg
 
         anyio.run(prepare_store, address)
@@ -105,9 +105,7 @@ def take_session(
         try:
             entities = take(address, one.name, target)
         except FileExistsError:
-            fail(
-                EXIT_FAILED, f"{target}: there is a file already, and it is not overwritten; name another one with --to"
-            )
+            fail(EXIT_FAILED, f"{target}: there is a file already, and it is not overwritten; name another with --to")
         text = f"✅ {one.name}: {target} has its session, with {entities:,} users and chats"
         _print(as_json, {"account": one.name, "file": str(target), "entities": entities}, text)
         if not as_json:
@@ -156,8 +154,10 @@ def _warn_of_wildcards(settings: Config) -> None:
     """Say that accounts are gone which the config finds by their files."""
     try:
         left = {account.name for account in load(settings.path).accounts}
-    except Exception:  # with the last file gone, a config with nothing but a wildcard is none
-        left = set()
+    except ConfigError:  # a wildcard that no file fits is a mistake
+        wildcard = f"⚠️ {settings.path} finds accounts by a wildcard in 'session', and no file fits it any more"
+        say(f"{wildcard}: write each of them there with its name")
+        return
     if gone := [account.name for account in settings.accounts if account.name not in left]:
         say(
             f"⚠️ {settings.path} finds accounts by a wildcard in 'session', and {gone[0]} has no file any more "
