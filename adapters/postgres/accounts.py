@@ -147,11 +147,26 @@ class AccountRows:
         )
         return tuple(name for (name,) in rows)
 
-    async def release(self, life: int, names: Collection[str]) -> frozenset[str]:
-        """Free accounts whose links this life has closed, and return those that were its."""
+    async def awaited(self, life: int) -> dict[str, int]:
+        """Return how many free accounts of each pattern of hosts are to go to the node of this life."""
         rows = await self._execute(
-            "UPDATE accounts SET owner = NULL WHERE owner = %(life)s AND name = ANY(%(names)s) RETURNING name",
-            {"life": life, "names": list(names)},
+            """SELECT a.hosts, count(*) FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.host LIKE a.hosts_like
+                WHERE n.id = %(life)s AND n.state = 'alive' AND a.owner IS NULL GROUP BY 1""",
+            {"life": life},
+        )
+        return dict(rows)
+
+    async def release(self, life: int, epochs: Mapping[str, int]) -> frozenset[str]:
+        """Free accounts whose links this life has closed, each on condition of its epoch; return those that were its.
+
+        A release whose answer did not arrive may be carried out after the life has claimed the account once more: then
+        it has another epoch.
+        """
+        rows = await self._execute(
+            """UPDATE accounts a SET owner = NULL
+                FROM unnest(%(names)s::text[], %(epochs)s::bigint[]) AS r (name, epoch)
+                WHERE a.owner = %(life)s AND a.name = r.name AND a.epoch = r.epoch RETURNING a.name""",
+            {"life": life, "names": list(epochs), "epochs": list(epochs.values())},
         )
         return frozenset(name for (name,) in rows)
 

@@ -58,15 +58,16 @@ class SchemaTooOld(StoreError):
 
 
 class NodeNameTaken(StoreError):
-    """Another life of a node with this name, ``life``, is not over; ``beat`` is the last one that the store has of it.
+    """Another life of a node with this name, ``life``, is not over; ``beat`` is the last one that ``server`` has of it.
 
     It may be one that this host had before a crash: whoever sees no other beat for a lease may declare it dead.
     """
 
-    def __init__(self, sentence: str, *, life: int, beat: int) -> None:
+    def __init__(self, sentence: str, *, life: int, beat: int, server: str) -> None:
         super().__init__(sentence)
         self.life = life
         self.beat = beat
+        self.server = server
 
 
 class CannotMove(StoreError):

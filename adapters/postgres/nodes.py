@@ -156,15 +156,16 @@ class NodeRows:
 
     async def _taken(self, name: str) -> NodeNameTaken:
         found = await self._execute(
-            "SELECT id, beat, host FROM nodes WHERE name = %(name)s AND state <> 'dead'", {"name": name}
+            f"SELECT id, beat, host, {SERVER} FROM nodes WHERE name = %(name)s AND state <> 'dead'", {"name": name}
         )
-        life, beat, host = found[0] if found else (0, 0, "")
+        life, beat, host, server = found[0] if found else (0, 0, "", "")
         where = f" on host {plain(host)}" if found else ""
         return NodeNameTaken(
             f"{self._connection.address}: a node called {plain(name)} is alive already{where}; "
             "give this one another name (node.name), or stop that one",
             life=life,
             beat=beat,
+            server=server,
         )
 
     async def beat(self, life: int) -> BeatAnswer | None:

@@ -109,7 +109,7 @@ async def test_what_a_dead_node_had_goes_to_others_with_a_new_epoch(a: Node, b: 
     assert (await b.beat()).has_free
     assert set((await b.claim()).values()) == {2}
     assert not (await b.beat()).has_free
-    assert await a.accounts.release(a.life, ["Account 1"]) == frozenset()
+    assert await a.accounts.release(a.life, {"Account 1": 1}) == frozenset()
     assert len(await b.accounts.owned(b.life)) == 3
 
 
@@ -181,7 +181,7 @@ async def test_an_account_goes_back_to_the_host_from_which_it_was_connected(stor
     assert first.last_host is None
     rest = await a.claim()
     assert len(rest) == 3
-    await b.accounts.release(b.life, [first.name])
+    await b.accounts.release(b.life, {first.name: first.epoch})
     await a.accounts.release(a.life, rest)
     assert sorted(await a.claim(3)) == sorted(rest)
     [again] = await a.accounts.claim(a.life, server, {"*": 1})
@@ -191,11 +191,20 @@ async def test_an_account_goes_back_to_the_host_from_which_it_was_connected(stor
 async def test_an_owner_releases_what_is_its_own(a: Node, b: Node) -> None:
     """What it says of another's account is nothing."""
     await free(a, 2)
-    [mine] = await a.claim(1)
-    [other] = await b.claim(1)
-    assert await a.accounts.release(a.life, [mine, other]) == {mine}
+    [mine], [other] = await a.claim(1), await b.claim(1)
+    assert await a.accounts.release(a.life, {mine: 1, other: 1}) == {mine}
     assert await b.accounts.owned(b.life) == {other: 1}
     assert await a.accounts.owned(a.life) == {}
+
+
+async def test_a_release_that_comes_late_does_not_free_what_was_claimed_once_more(a: Node) -> None:
+    """It names the epoch of the ownership that it ends."""
+    await free(a, 1)
+    await a.claim()
+    await a.accounts.release(a.life, {"Account 0": 1})
+    assert await a.claim() == {"Account 0": 2}
+    assert await a.accounts.release(a.life, {"Account 0": 1}) == frozenset()
+    assert await a.accounts.owned(a.life) == {"Account 0": 2}
 
 
 async def test_a_moved_account_goes_to_the_node_that_was_named(a: Node, b: Node) -> None:
@@ -205,7 +214,10 @@ async def test_a_moved_account_goes_to_the_node_that_was_named(a: Node, b: Node)
     await b.accounts.move("Account 1", "b")
     assert (await a.beat()).has_moves
     assert await a.accounts.moving(a.life) == ("Account 1",)
-    await a.accounts.release(a.life, ["Account 1"])
+    assert await b.accounts.awaited(b.life) == {}
+    await a.accounts.release(a.life, {"Account 1": 1})
+    assert await b.accounts.awaited(b.life) == {"*": 1}
+    assert await a.accounts.awaited(a.life) == {}
     assert await a.claim() == {}
     assert await b.claim(1) == {"Account 1": 2}
     assert not (await b.beat()).has_moves
@@ -247,7 +259,7 @@ async def test_a_release_waits_for_nothing_that_another_account_writes(store_url
     async with connected(store_url) as writer:
         await writer.execute("BEGIN")
         await fence(writer, a.life)
-        assert await a.accounts.release(a.life, ["Account 1"]) == {"Account 1"}
+        assert await a.accounts.release(a.life, {"Account 1": 1}) == {"Account 1"}
 
 
 async def test_accounts_are_set_and_only_free_ones_are_taken_out(a: Node) -> None:

@@ -52,7 +52,7 @@ async def test_a_life_that_is_over_never_beats_again(a: Node, b: Node) -> None:
 
 async def test_a_second_node_with_the_same_name_is_refused_in_a_sentence(store_url: str, a: Node) -> None:
     """It says where the other one is, and has what is needed to see whether that one still beats."""
-    beat = (await a.beat()).beat
+    answer = await a.beat()
     async with connected(store_url) as connection:
         with pytest.raises(
             NodeNameTaken,
@@ -60,7 +60,8 @@ async def test_a_second_node_with_the_same_name_is_refused_in_a_sentence(store_u
             r"another name \(node\.name\), or stop that one$",
         ) as caught:
             await NodeRows(connection).begin(new_life(), NodeEntry(name="a", host="other", lease=15))
-        assert (caught.value.life, caught.value.beat) == (a.life, beat)
+        assert (caught.value.life, caught.value.beat) == (a.life, answer.beat)
+        assert caught.value.server == answer.server
         assert [each.host for each in await NodeRows(connection).living()] == ["a-host"]
 
 
