@@ -76,6 +76,11 @@ class StoreRecords:
             store = stack.enter_context(blocking_store(address))
             return cls(address, store, stack.pop_all())
 
+    @property
+    def is_gapless(self) -> bool:
+        """Whether the numbers of all entries follow each other: only those of one account do."""
+        return False
+
     def close(self) -> None:
         """Close the connection."""
         self._stack.close()
@@ -126,13 +131,17 @@ class StoreRecords:
             newest = self._rows(f"{where} ORDER BY tx DESC, seq DESC LIMIT %s", [*values, max(0, limit)])
             yield from self._entries(reversed(newest))
             return
-        # Page by page: a consumer that is slow, or stops at a pager, must not hold a transaction.
+        # Page by page: a consumer that is slow, or stops at a pager, must not hold a transaction. Behind a page, only
+        # what is below the oldest transaction that is not over stays as it is. What is above comes at once, at the end.
+        [(bound,)] = self._select("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
         last: list[Any] = ["0", -1]
         while page := self._rows(
-            f"{where} AND (tx, seq) > (%s::xid8, %s) ORDER BY tx, seq LIMIT %s", [*values, *last, _PAGE_ROWS]
+            f"{where} AND tx < %s::xid8 AND (tx, seq) > (%s::xid8, %s) ORDER BY tx, seq LIMIT %s",
+            [*values, bound, *last, _PAGE_ROWS],
         ):
             yield from self._entries(page)
             last = [page[-1][-1], page[-1][0]]
+        yield from self._entries(self._rows(f"{where} AND tx >= %s::xid8 ORDER BY tx, seq", [*values, bound]))
 
     def _after(self, seq: int) -> tuple[str, list[Any]]:
         """Return the condition that an entry comes after one, which may have been deleted."""

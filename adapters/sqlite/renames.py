@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from attrs import frozen
 
@@ -17,6 +17,7 @@ from adapters.sqlite import rename_schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
 from adapters.sqlite.errors import translating_errors
 from adapters.sqlite.reader import JournalReader
+from states.snapshot import Snapshot
 
 _MAX_NAME_BYTES = 255
 """The longest name that a file can have."""
@@ -53,7 +54,20 @@ def stored_logins(path: Path) -> dict[str, StoredLogin]:
         return logins_in(reader)
 
 
-def logins_in(reader: JournalReader) -> dict[str, StoredLogin]:
+class KnownLogins(Protocol):
+    """A journal, as far as it knows whose login each account has; ``JournalReader`` is one."""
+
+    def logins(self) -> dict[str, tuple[str, int | None]]:
+        """Return the fingerprint of each account's key, and its user if known."""
+
+    def last_seen(self) -> dict[str, float]:
+        """Return when each account last had an event (Unix seconds)."""
+
+    def snapshots(self) -> dict[str, tuple[Snapshot, int]]:
+        """Return each account's snapshot and the number of its last entry before it."""
+
+
+def logins_in(reader: KnownLogins) -> dict[str, StoredLogin]:
     """Return the same from an open journal, which an older version may have written. Blocks."""
     logins, seen = reader.logins(), reader.last_seen()
     found = {}

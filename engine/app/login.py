@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
-from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite import JournalMissing
 from adapters.system import EngineLock, Holder, holder_of
 from adapters.telegram import (
     AsBot,
@@ -22,6 +22,7 @@ from adapters.telegram import (
     log_out,
 )
 from engine import paths
+from engine.app.records import open_records
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, SandboxConfig
@@ -47,7 +48,7 @@ class LoginOutcome:
 
 def _stored_snapshot(config: Config, account: str) -> Snapshot:
     try:
-        with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
+        with open_records(config.storage) as reader:
             reader.on_unreadable = lambda row: None  # as if nothing were stored
             found = reader.snapshots().get(account)
     except JournalMissing:

@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import diagram as drawing
-from engine import paths
+from engine.app.records import open_records
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
@@ -57,7 +56,7 @@ def _from_here(path: Path) -> str:
 
 def _overlay(settings: Config, account: str | None, *, heat: bool, period: Period) -> drawing.Overlay:
     """Return what the journal records of one account, or of all in the period."""
-    with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+    with open_records(settings.storage) as reader:
         unreadable: list[UnreadableRow] = []
         reader.on_unreadable = unreadable.append
         statuses = read_statuses(settings.storage.directory, reader)

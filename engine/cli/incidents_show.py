@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
@@ -39,6 +39,9 @@ from engine.journal.stats import COUNTED_STATES, Figures
 from states import Entry, State
 from states.incident import Incident, IncidentKind
 from states.job import Job, JobState
+
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
 EDGE: Final = 10
 """Records that are shown from the beginning of an incident, and as many from its end."""
@@ -121,7 +124,7 @@ def read_story(
     return Story(incident=incident, lost=lost, trend=trend, missed=missed, first=first, last=last, jobs=jobs)
 
 
-def _figures(journal: JournalReader, holder: Holder | None, incident: Incident, end: float) -> dict[str, Figures]:
+def _figures(journal: "JournalRecords", holder: Holder | None, incident: Incident, end: float) -> dict[str, Figures]:
     """Return how the accounts of an incident were connected in it."""
     if not incident.accounts:
         return {}
@@ -145,7 +148,7 @@ def _loss(account: str, figures: Figures | None, found: Found, left: float | Non
     )
 
 
-def _records(journal: JournalReader, incident: Incident, end: float) -> tuple[list[Entry], list[Entry]]:
+def _records(journal: "JournalRecords", incident: Incident, end: float) -> tuple[list[Entry], list[Entry]]:
     """Return the first records of an incident, and its last ones that are not among them."""
     if not incident.accounts:
         return [], []

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
-from engine import paths
+from engine.app.records import open_records
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     AsJson,
@@ -87,7 +86,7 @@ def log(
     with reporting_errors():
         outline = load_outline(config)
         console = None if as_json else _console()
-        with JournalReader.open(outline.directory / paths.DATABASE) as reader:
+        with open_records(outline) as reader:
             # Accounts that have left the config are in the journal, and those that are new are not.
             wanted = partial(
                 reader.entries,
@@ -99,14 +98,26 @@ def log(
                 failed_only=failed,
             )
             reader.on_unreadable = partial(_print_unreadable, as_json)
-            seen = reader.last_seq()
-            limit = FOLLOW_FIRST_LINES if follow and number is None else number and min(number, MAX_ROWS)
-            last = _print_entries(wanted(limit=limit), console)
+            if not follow:
+                _print_entries(wanted(limit=number and min(number, MAX_ROWS)), console)
+                return
+            limit = FOLLOW_FIRST_LINES if number is None else min(number, MAX_ROWS)
+            first: list[Entry | UnreadableRow] = []
+            reader.on_unreadable = first.append
+            with reader.read_transaction():  # what is printed first, and what comes after it, meet in one entry
+                seen = reader.last_seq()
+                for entry in wanted(limit=limit, after_seq=0):
+                    first.append(entry)
+            reader.on_unreadable = partial(_print_unreadable, as_json)
+            for row in first:
+                if isinstance(row, Entry):
+                    _print_entries(iter((row,)), console)
+                else:
+                    _print_unreadable(as_json, row)
             try:
-                while follow and (period.until is None or time.time() < period.until):
-                    seen = max(seen, last or 0)
+                while period.until is None or time.time() < period.until:
                     time.sleep(FOLLOW_INTERVAL)
-                    last = _print_entries(wanted(after_seq=seen), console)
+                    seen = _print_entries(wanted(after_seq=seen), console) or seen
             except KeyboardInterrupt:
                 return
 

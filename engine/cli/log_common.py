@@ -5,23 +5,26 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
-from engine import paths
+from engine.app.records import open_records
 from engine.cli.common import match_accounts
 from engine.config import load_outline
 from engine.console.format import date_and_time
 from engine.console.names import matching
 from engine.console.safe_text import one_line
 
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
-def open_journal(config: Path) -> JournalReader:
+
+def open_journal(config: Path) -> "JournalRecords":
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
-    return JournalReader.open(load_outline(config).directory / paths.DATABASE)
+    return open_records(load_outline(config))
 
 
-def journal_accounts(reader: JournalReader, pattern: str, *, others: Iterable[str] = ()) -> list[str]:
+def journal_accounts(reader: "JournalRecords", pattern: str, *, others: Iterable[str] = ()) -> list[str]:
     """Return the accounts of the journal, or ``others``, that ``--account`` means; exit if there are none.
 
     An account that nobody else is called like is found by its former names too; stderr says what it is called now.

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine.app.journal_events import explain_entry
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
@@ -15,6 +14,9 @@ from engine.cli.log_common import open_journal, tell_unreadable
 from engine.console.safe_text import json_text
 from engine.journal.explain_page import as_data, as_text
 from states import Entry
+
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
 
 def explain(
@@ -51,7 +53,7 @@ def _config_and_seq(words: Sequence[str]) -> tuple[Path, int]:
     return Path(words[1 - at]) if len(words) == 2 else DEFAULT_CONFIG, numbers[0]
 
 
-def _read_entry(reader: JournalReader, seq: int) -> Entry:
+def _read_entry(reader: "JournalRecords", seq: int) -> Entry:
     entry = reader.entry(seq) if 0 < seq < 2**63 else None
     if entry is None:
         last = reader.last_seq()

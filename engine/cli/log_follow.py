@@ -16,7 +16,10 @@ from engine.journal.watch import Irregularity, JournalWatch, Page, UnreadableRec
 from states import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from adapters.sqlite.journal_rows import UnreadableRow
+    from engine.journal.ports import JournalRecords
 
 INTERVAL: Final = 0.25
 """Seconds between two reads of the journal."""
@@ -36,8 +39,10 @@ class FollowedJournal:
     path: Path
     account: str | None
     json: bool
+    records: "Callable[[], JournalRecords] | None" = None
+    """Opens the journal of many nodes, which is no file; its numbers have gaps."""
     _watch: JournalWatch = field(init=False)
-    _reader: JournalReader | None = field(default=None, init=False)
+    _reader: "JournalRecords | None" = field(default=None, init=False)
     _file: tuple[int, int] = field(default=(0, 0), init=False)
     """Which file is open: device and inode."""
     _last: Entry | None = field(default=None, init=False)
@@ -46,7 +51,9 @@ class FollowedJournal:
     _rows: list[Entry | UnreadableRecord] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._watch = JournalWatch(self._lives_of, decode_event, gaps_allowed=self.account is not None)
+        self._watch = JournalWatch(
+            self._lives_of, decode_event, gaps_allowed=self.account is not None or self.records is not None
+        )
 
     def open(self) -> None:
         """Open the file, and begin with where its accounts are. Raises ``StorageError``."""
@@ -105,13 +112,13 @@ class FollowedJournal:
         return len(page.rows) >= PAGE_ROWS, incident
 
     @property
-    def _opened(self) -> JournalReader:
+    def _opened(self) -> "JournalRecords":
         assert self._reader is not None, "the file is open"
         return self._reader
 
     def _open(self) -> None:
         self._file = _identity(self.path)
-        self._reader = JournalReader.open(self.path)
+        self._reader = JournalReader.open(self.path) if self.records is None else self.records()
         self._reader.on_unreadable = self._note_unreadable
 
     def _continue(self) -> None:
@@ -131,7 +138,7 @@ class FollowedJournal:
         with self._opened.read_transaction():
             self._start(self._opened)
 
-    def _start(self, reader: JournalReader) -> None:
+    def _start(self, reader: "JournalRecords") -> None:
         """Begin with where the accounts are, as it is stored."""
         stored, last = reader.snapshots(), reader.last_seq()
         if self.account is not None:
@@ -139,16 +146,18 @@ class FollowedJournal:
         self._last, self._renames = _entry(reader, last), len(reader.former_names())
         self._watch.begin(stored, last)
 
-    def _gap(self, reader: JournalReader) -> str | None:
+    def _gap(self, reader: "JournalRecords") -> str | None:
         """Return why the next record cannot come any more; None if it can."""
         seen = self._watch.seen
+        if not reader.is_gapless:
+            return None
         if reader.last_seq() < seen:
             return f"The journal ends before record {seen}"
         if (first := reader.first_seq()) > seen + 1:
             return f"Records {seen + 1} to {first - 1} were deleted before they were read"
         return None
 
-    def _read_page(self, reader: JournalReader) -> Page:
+    def _read_page(self, reader: "JournalRecords") -> Page:
         renames = reader.former_names()
         new, self._renames = renames[self._renames :], len(renames)
         if self.account is not None:  # who gets another name is followed under that one
@@ -162,7 +171,7 @@ class FollowedJournal:
         until = reader.last_seq() if len(rows) < PAGE_ROWS and wanted is not None else 0
         return Page(rows=rows, until=until, stored=stored, renames=new)
 
-    def _lives_of(self, account: str, number: int) -> list[Any]:
+    def _lives_of(self, account: str, number: int) -> Any:
         return self._opened.lives(account, from_life=number)
 
     def _note_unreadable(self, row: "UnreadableRow") -> None:
@@ -176,7 +185,7 @@ class FollowedJournal:
             print(one_line(sentence), file=sys.stderr, flush=True)
 
 
-def _entry(reader: JournalReader, seq: int) -> Entry | None:
+def _entry(reader: "JournalRecords", seq: int) -> Entry | None:
     """Return a record; None if there is none, or if it cannot be read."""
     try:
         return reader.entry(seq) if seq else None

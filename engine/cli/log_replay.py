@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
 from engine.app.journal_events import decode_event
+from engine.app.records import open_records
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors, single
 from engine.cli.declared import Parameter
 from engine.cli.log_common import journal_accounts, open_journal, tell_unreadable
@@ -21,6 +22,7 @@ from engine.journal.replay import Difference, Replay, ReplayReport
 
 if TYPE_CHECKING:
     from engine.cli.log_follow import FollowedJournal
+    from engine.journal.ports import JournalRecords
 
 
 def replay(
@@ -60,7 +62,9 @@ def _follow(config: Path, account: str | None, as_json: bool) -> None:
     if account is not None:
         with open_journal(config) as reader:
             account = single(journal_accounts(reader, account), account)
-    follow_until_incident(FollowedJournal(load_outline(config).directory / paths.DATABASE, account, json=as_json))
+    outline = load_outline(config)
+    records = None if outline.database is None else partial(open_records, outline)
+    follow_until_incident(FollowedJournal(outline.directory / paths.DATABASE, account, json=as_json, records=records))
 
 
 def follow_until_incident(followed: "FollowedJournal") -> None:
@@ -86,13 +90,13 @@ def follow_until_incident(followed: "FollowedJournal") -> None:
         fail(EXIT_FAILED, incident.sentence)
 
 
-def _replay_journal(reader: JournalReader, account: str | None) -> tuple[ReplayReport, list[UnreadableRow]]:
+def _replay_journal(reader: "JournalRecords", account: str | None) -> tuple[ReplayReport, list[UnreadableRow]]:
     unreadable: list[UnreadableRow] = []
     reader.on_unreadable = unreadable.append
     lives = {(life.account, life.life): life for life in reader.lives(account)}
     stored = {name: at for name, at in reader.snapshots().items() if account in (None, name)}
     first, last = reader.first_seq(), reader.last_seq()
-    course = Replay(lives, stored, decode_event, first=first if account is None else None)
+    course = Replay(lives, stored, decode_event, first=first if account is None and reader.is_gapless else None)
     for row in unreadable:  # of lives, or of snapshots
         if row.life is not None:
             course.leave_out(row.account, row.life)
@@ -114,7 +118,7 @@ def _replay_journal(reader: JournalReader, account: str | None) -> tuple[ReplayR
 
 
 def _find_difference(
-    course: Replay, reader: JournalReader, account: str | None, first: int, advance: Callable[[int], None]
+    course: Replay, reader: "JournalRecords", account: str | None, first: int, advance: Callable[[int], None]
 ) -> Difference | None:
     for entry in reader.entries(accounts=None if account is None else [account]):
         if (found := course.take(entry)) is not None:

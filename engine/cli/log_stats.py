@@ -10,10 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.system import holder_of
 from engine import paths
+from engine.app.records import open_records
 from engine.cli.common import AsJson, ConfigPath, reporting_errors
 from engine.cli.log_common import tell_unreadable
 from engine.cli.measured import measured
@@ -59,10 +59,10 @@ def stats(
     period = parse_period(since, until, now=now)
     end = now if period.until is None else min(now, period.until)
     with reporting_errors():
-        directory = load(config).storage.directory
+        storage = load(config).storage
         unreadable: list[UnreadableRow] = []
-        holder = holder_of(directory / paths.LOCK)
-        with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
+        holder = holder_of(storage.directory / paths.LOCK)
+        with open_records(storage) as reader, reader.read_transaction():
             reader.on_unreadable = unreadable.append
             found = measured(reader, holder, period.since, end)
         tell_unreadable(unreadable)

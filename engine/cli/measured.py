@@ -2,14 +2,17 @@
 
 from collections.abc import Collection
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
-from adapters.sqlite import JournalReader
 from adapters.system import Holder
 from engine.journal.stats import AccountHistory, Stats, measure
 
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
+
 
 def measured(
-    reader: JournalReader,
+    reader: "JournalRecords",
     holder: Holder | None,
     since: float | None,
     until: float,

@@ -2,16 +2,21 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite import JournalMissing
 from adapters.system import holder_of
 from engine import paths
+from engine.app.records import open_records
 from engine.config import Outline
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
 from states.waits import RequestWait
+
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
 ANSWER_TIMEOUT = 5.0
 """Seconds after which an engine that has not answered hangs; a busy one takes less than a tenth of it."""
@@ -38,7 +43,7 @@ def read_info(directory: Path) -> EngineInfo:
     return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs, unwritten=why, waits=waits)
 
 
-def read_statuses(directory: Path, reader: JournalReader) -> dict[str, AccountStatus]:
+def read_statuses(directory: Path, reader: "JournalRecords") -> dict[str, AccountStatus]:
     """Return the status of every account that the journal has.
 
     A snapshot says where its account is if the engine that decided it holds the lock now. Its identity in the lock
@@ -56,7 +61,7 @@ def account_statuses(outline: Outline, info: EngineInfo | None = None) -> dict[s
     An engine that hangs, as ``info`` may say, knows nothing now.
     """
     try:
-        with JournalReader.open(outline.directory / paths.DATABASE) as reader:
+        with open_records(outline) as reader:
             reader.on_unreadable = lambda row: None  # nothing is known of that account; the others have theirs
             stored = read_statuses(outline.directory, reader)
     except JournalMissing:

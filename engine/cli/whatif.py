@@ -6,8 +6,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from adapters.sqlite import JournalReader
-from engine import paths
+from engine.app.records import open_records
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
 from engine.cli.declared import Parameter
 from engine.cli.log_common import journal_accounts
@@ -56,7 +55,7 @@ def whatif(
     with reporting_errors():
         loaded = load(config)
         choices = work.choices_of(config, changes or [])
-        with JournalReader.open(loaded.storage.directory / paths.DATABASE) as reader:
+        with open_records(loaded.storage) as reader:
             wanted = None if account is None else journal_accounts(reader, account)
             with work.progress_bar() as report, work.no_garbage():
                 past = work.read_past(reader, loaded, period, end, report)

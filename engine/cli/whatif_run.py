@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve, frozen
 from rich.console import Console
 from rich.progress import Progress
 
-from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.system import holder_of
 from engine import paths
@@ -25,6 +24,9 @@ from engine.whatif.answer import Figure, LeastMost, Outcome, Recorded, WhatIf, u
 from engine.whatif.happenings import Meter
 from engine.whatif.past import PastBuilder
 from states import State
+
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
 MAX_CANDIDATES: Final = 32
 """Choices of settings in one table, at most: each is run again by itself."""
@@ -113,7 +115,7 @@ def progress_bar() -> Iterator[Report]:
 
 
 def read_past(
-    reader: JournalReader,
+    reader: "JournalRecords",
     config: Config,
     period: Period,
     end: float,
@@ -131,16 +133,18 @@ def read_past(
     past.doubts.late = int(period.since is not None and first == oldest)
     last = reader.last_seq()
     for entry in reader.entries(after_seq=first - 1, until=period.until):
-        if entry.seq > last:
+        if entry.seq > last and reader.is_gapless:
             break
         past.take(entry)
+        if entry.seq == last:
+            break
         if past.records % REPORT_EVERY == 0:
             report("Reading the journal", entry.seq - first, last - first + 1)
     _finish(reader, config, past, end, first if period.since is not None else None)
     return past
 
 
-def _finish(reader: JournalReader, config: Config, past: PastBuilder, end: float, first: int | None) -> None:
+def _finish(reader: "JournalRecords", config: Config, past: PastBuilder, end: float, first: int | None) -> None:
     """End the lives, and add the accounts that were healthy all the time."""
     holder = holder_of(config.storage.directory / paths.LOCK)
     present = reader.present(holder.engine) if holder is not None else set()

@@ -67,7 +67,8 @@ def load_outline(path: Path) -> Outline:
         except NoOutline:
             pass
     config = _read(path, document, with_addresses=False)
-    return Outline(path, config.storage.directory, tuple(account.name for account in config.accounts))
+    names = tuple(account.name for account in config.accounts)
+    return Outline(path, config.storage.directory, names, config.storage.database)
 
 
 def read_plain(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from adapters.file_names import EXTENSION, is_harmless, makes_no_login, misplaced_secret, name_problem, pasted_secret
 from engine.config.values import SessionPaths, is_name, to_path, to_phone
@@ -34,6 +34,8 @@ class Outline:
     directory: Path
     """``storage.directory``."""
     names: tuple[str, ...]
+    database: str | None = field(default=None, repr=False)
+    """``storage.database``, with its password; None: a file in the directory."""
 
 
 class NoOutline(Exception):

@@ -6,10 +6,10 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite import JournalMissing
 from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.sqlite.renames import StoredLogin, logins_in
-from engine import paths
+from engine.app.records import open_records
 from engine.app.restored import owners, present_login
 from engine.app.telegram import connectors_outside
 from engine.config import Config, SandboxConfig
@@ -55,7 +55,7 @@ async def check(config: Config) -> list[Finding]:
 def _read(config: Config) -> tuple[Mapping[str, Snapshot], Mapping[str, StoredLogin], Collection[str | None]]:
     """Return the snapshots, whose they are, and the accounts of which the snapshot cannot be read."""
     unreadable: list[UnreadableRow] = []
-    with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
+    with open_records(config.storage) as reader:
         reader.on_unreadable = unreadable.append
         stored = {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
         return stored, logins_in(reader), {row.account for row in unreadable}

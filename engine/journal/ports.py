@@ -128,6 +128,13 @@ class JournalRecords(Protocol):
     on_unreadable: Callable[..., None] | None
     """Called with each row that cannot be read: its ``seq`` (0: none), ``account``, ``life``, and ``why``."""
 
+    @property
+    def is_gapless(self) -> bool:
+        """Whether the numbers of all entries follow each other, so that one that is missing was deleted.
+
+        With many writers at once, their order is not that of the numbers either, but for those of one account.
+        """
+
     def close(self) -> None:
         """Close it."""
 
