@@ -20,45 +20,41 @@ _SELECT: Final = """
 
 @frozen(kw_only=True)
 class Durability:
-    """Whether a server keeps its commits, and what is to be done."""
+    """Whether an acknowledged commit outlives the crash and the loss of the server's host."""
 
-    keeps: bool
     sentence: str
-    """What is so, and where it is not well, the remedy."""
+    keeps: bool = False
+    loses: bool = True
+    """Whether commits are lost in what the server is set up for; without a standby there is nothing to fail over to."""
+    remedy: str = ""
 
 
 async def durability(connection: StoreConnection) -> Durability:
-    """Return whether an acknowledged commit outlives the crash and the loss of the server's host.
-
-    Raises ``StoreUnusable``.
-    """
+    """Return what a server's settings promise. Raises ``StoreUnusable``."""
     [row] = await connection.execute(_SELECT)
     names, commit, fsync, pages, standbys, synchronous, may_see = row
     if not fsync or not pages:
         setting = "fsync" if not fsync else "full_page_writes"
-        return _bad(f"{setting} is off, so a crash of the host destroys the database", f"set {setting} = on")
+        sentence = f"{setting} is off, so a crash of its host destroys the database"
+        return Durability(sentence=sentence, remedy=f"set {setting} = on in postgresql.conf")
     if not names.strip():
-        return _bad(
-            "replication is not synchronous, so the loss of the server's host loses what was acknowledged, and "
-            "messages are sent twice",
-            f"set synchronous_standby_names (with Patroni: synchronous_mode: true); {_standbys(standbys)}",
+        return Durability(
+            sentence="replication is not synchronous, so the loss of the server's host loses what was acknowledged, "
+            f"and messages are sent twice; {_connected(standbys)}",
+            loses=standbys > 0,
+            remedy="set synchronous_standby_names in postgresql.conf, or with Patroni synchronous_mode: true",
         )
     if commit in ("off", "local"):
-        return _bad(
-            f"synchronous_commit is {commit}, so commits do not wait for the standby", "set synchronous_commit = on"
-        )
+        sentence = f"synchronous_commit is {commit}, so commits do not wait for the standby"
+        return Durability(sentence=sentence, remedy="set synchronous_commit = on")
     if may_see and not synchronous:
-        return _bad(
-            "replication is synchronous and no standby takes part, so every write waits",
-            "start the standby, or name it",
+        return Durability(
+            sentence="replication is synchronous and no standby takes part, so every write waits",
+            remedy="start the standby that synchronous_standby_names has, or name another one",
         )
-    seen = f"{synchronous} of {standbys} standbys" if may_see else "its standbys, which this user may not see"
-    return Durability(keeps=True, sentence=f"replication is synchronous: a commit waits for {seen}")
+    seen = f"{synchronous} of {standbys} standbys" if may_see else "standbys that this user may not see"
+    return Durability(sentence=f"replication is synchronous: a commit waits for {seen}", keeps=True, loses=False)
 
 
-def _standbys(number: int) -> str:
-    return f"{number or 'no'} {'standby is' if number == 1 else 'standbys are'} connected"
-
-
-def _bad(what: str, remedy: str) -> Durability:
-    return Durability(keeps=False, sentence=f"{what}; {remedy}")
+def _connected(standbys: int) -> str:
+    return f"{standbys or 'no'} {'standby is' if standbys == 1 else 'standbys are'} connected"
