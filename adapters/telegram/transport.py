@@ -321,8 +321,6 @@ class FullConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no instance of it
         if self.resets:
             drop_with_process(self.transport)
-        if self._failure is not None:  # ``abort`` came first
-            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Keep what was read, and read no more while enough waits."""
