@@ -2,7 +2,7 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
-``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_remote``, ``log_sandbox``
+``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_node``, ``log_remote``, ``log_sandbox``
 and ``log_work``.
 """
 
@@ -21,6 +21,7 @@ from engine.console.log_event import Fields, LogEvent
 from engine.console.log_health import HEALTH
 from engine.console.log_incidents import INCIDENTS
 from engine.console.log_journal import JOURNAL
+from engine.console.log_node import NODE
 from engine.console.log_remote import REMOTE
 from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
@@ -31,7 +32,7 @@ from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, Data
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     event.name: event
-    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *REMOTE, *SANDBOX, *WORK)
+    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *NODE, *REMOTE, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 

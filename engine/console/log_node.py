@@ -1,0 +1,116 @@
+"""The events of the logger ``holdfast.node`` and their lines: the lease of this node, and which accounts it has."""
+
+from functools import partial
+from typing import Final
+
+from engine.console.format import seconds
+from engine.console.log_event import Fields, LogEvent
+
+LOGGER: Final = "holdfast.node"
+
+_LIFE: Final = {"life": "the number of the node's life in the store"}
+_DETAIL: Final = {"detail": "what happened, in a sentence"}
+_COUNTS: Final = {"count": "how many accounts", "accounts": "how many the node has now"}
+
+_node = partial(LogEvent, LOGGER)
+
+
+def _silence(of: Fields) -> str:
+    then = "" if of["left"] is None else f"; in {seconds(of['left'])} this node closes its connections"
+    return f"{of['detail']}{then}. It is tried again every second"
+
+
+NODE: Final = (
+    _node(
+        "node_life_begun",
+        "info",
+        "✅",
+        "This node has a lease, and may take accounts",
+        "the store has begun a life of this node",
+        _LIFE,
+    ),
+    _node(
+        "node_life_over",
+        "error",
+        "❌",
+        "This node has lost its lease, and closes the connections of {accounts} accounts at once; it asks for another "
+        "lease. See that the store answers, and that this machine is not overloaded",
+        "the lease was not confirmed in time, or another node has declared this one dead",
+        {**_LIFE, "accounts": "how many accounts the node had"},
+    ),
+    _node(
+        "node_accounts_dropped",
+        "error",
+        "❌",
+        "The store does not say any more that {count} accounts are this node's: their connections are closed at once",
+        "the store does not confirm accounts: a server that took over has forgotten who has them",
+        {"count": "how many accounts", **_LIFE},
+    ),
+    _node(
+        "node_without_deadline",
+        "error",
+        "❌",
+        "This node may not connect accounts, for nothing would end it at a deadline: {detail}",
+        "the timer that ends the process at the end of its lease cannot be set",
+        {**_DETAIL, **_LIFE},
+    ),
+    _node(
+        "node_declared_dead",
+        "warning",
+        "⚠️",
+        lambda of: (
+            f"Another node was silent for {seconds(of['lease'])} and is taken for dead; its accounts go on elsewhere"
+        ),
+        "this node has ended the life of another one",
+        {"life": "the number of that life in the store", "lease": "the length of the lease, in seconds"},
+    ),
+    _node(
+        "node_name_taken",
+        "warning",
+        "⚠️",
+        lambda of: f"{of['detail']}. If it is silent for {seconds(of['lease'])}, this node takes its place",
+        "the store has a living node with this name, which may be what is left of a process of before",
+        {**_DETAIL, "lease": "the length of the lease, in seconds"},
+    ),
+    _node(
+        "node_store_silent",
+        "warning",
+        "⚠️",
+        _silence,
+        "the store does not answer; told once until it does",
+        {**_DETAIL, "left": "the seconds until the connections are closed; null without a lease"},
+    ),
+    _node(
+        "node_store_answers",
+        "info",
+        "✅",
+        "The store answers again, and this node's lease goes on",
+        "what `node_store_silent` told is over, and no connection was closed",
+        _LIFE,
+    ),
+    _node(
+        "node_assignment_waits",
+        "info",
+        "🔍",
+        "No account is taken or given away for now: {detail}",
+        "the store does not answer when accounts are to be taken or given away; tried again after the next beat",
+        _DETAIL,
+    ),
+    _node(
+        "node_accounts_claimed",
+        "info",
+        "🔍",
+        "This node has taken accounts: {count}; it has {accounts} now",
+        "free accounts were taken",
+        _COUNTS,
+    ),
+    _node(
+        "node_accounts_given_up",
+        "info",
+        "🔍",
+        "This node has given accounts away: {count}; it has {accounts} now",
+        "accounts were given away: a move, a drain, or a better balance",
+        _COUNTS,
+    ),
+)
+"""Every event of this logger."""
