@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,15 @@ from engine.cli.declared import Parameter
 from engine.console.safe_text import one_line
 from engine.verify import ALWAYS, POLICIES, VerificationReport
 from engine.verify import verify as explore
+from engine.verify.lease import (
+    ALWAYS_ONE,
+    NEVER_TWO,
+    LeaseCase,
+    LeaseReport,
+    explore_cases,
+    thorough_cases,
+    usual_cases,
+)
 from states import EVENTS, ROWS, State
 
 if TYPE_CHECKING:  # for the page alone
@@ -34,11 +44,15 @@ def verify(
         bool, Parameter(negative="", help="Serve that page on this machine until Ctrl+C, and say where.")
     ] = False,
     port: Annotated[int | None, Parameter(help="The port of --serve; without it, any that is free.")] = None,
+    thorough: Annotated[
+        bool,
+        Parameter(negative="", help="Explore the leases also with several troubles at once, which takes minutes."),
+    ] = False,
 ) -> None:
-    """Check the machine exhaustively, and print what the check covered.
+    """Check the machine and the leases exhaustively, and print what the check covered.
 
     Exit code 0 if every property holds, 1 if one does not; the shortest path to the violation is then printed. With
-    --html or --serve also make a page on which a person walks the reachable configurations.
+    --html or --serve check the machine, and make a page on which a person walks its reachable configurations.
     """
     if port is not None and not serve:
         fail(EXIT_BAD_INPUT, "--port says where --serve serves the page; add --serve")
@@ -46,21 +60,30 @@ def verify(
         fail(EXIT_BAD_INPUT, f"--port: {port} is no port; give one from 1 to {MAX_PORT}")
     with reporting_errors():
         if html is None and not serve:
-            _check(as_json=as_json)
+            _check(as_json=as_json, leases=(*usual_cases(), *(thorough_cases() if thorough else ())))
         else:
             _show(html, as_json=as_json, serve=serve, port=port or 0)
 
 
-def _check(*, as_json: bool, observe: Any = None) -> None:
+def _check(*, as_json: bool, observe: Any = None, leases: Sequence[LeaseCase] = ()) -> None:
     """Explore, and print what that covered; exit if a property does not hold."""
     began = time.perf_counter()
     report = explore(observe=observe)
     took = time.perf_counter() - began
-    if as_json:
-        print(json.dumps(_covered(report), ensure_ascii=False, indent=2))
-    else:
+    if not as_json:
         _print_report(report, took)
-    if report.findings:
+    explored = []
+    for case, found in explore_cases(leases):
+        explored.append((case, found))
+        if not as_json:
+            _print_case(case, found)
+    broken = [str(found.finding) for _, found in explored if found.finding is not None]
+    if as_json:
+        covered = _covered(report) | {"leases": [_lease_fields(case, found) for case, found in explored]}
+        print(json.dumps(covered, ensure_ascii=False, indent=2))
+    elif explored and not broken:
+        print(f"✅ {NEVER_TWO}, and {ALWAYS_ONE}: they hold of every configuration of the leases")
+    if report.findings or broken:
         raise SystemExit(EXIT_FAILED)
 
 
@@ -75,6 +98,32 @@ def _covered(report: VerificationReport) -> dict[str, Any]:
         "policies": len(POLICIES),
         "findings": [str(finding) for finding in report.findings],
     }
+
+
+def _lease_fields(case: LeaseCase, found: LeaseReport) -> dict[str, Any]:
+    return {
+        "name": case.name,
+        "nodes": case.world.nodes,
+        "configurations": found.configurations,
+        "moves": found.moves,
+        "whole": found.whole,
+        "finding": None if found.finding is None else str(found.finding),
+    }
+
+
+def _print_case(case: LeaseCase, found: LeaseReport) -> None:
+    """Print what the exploration of one world of the leases covered, and its finding."""
+    console = Console(highlight=False)
+    if found.finding is not None:
+        console.print(f"❌ leases, {case.name}: {found.finding}", markup=False, soft_wrap=True)
+        return
+    nearest = "" if found.whole else "the nearest "
+    console.print(
+        f"leases, {case.world.nodes} nodes, {case.name}: {nearest}{found.configurations} configurations "
+        f"and {found.moves} moves",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _print_report(report: VerificationReport, took: float) -> None:

@@ -56,8 +56,11 @@ def become(words: list[str], streams: Mapping[str, str], where: Path, user: int 
         os.rmdir(lost)
     sys.argv[:] = ["holdfast", *words]
     sys.orig_argv[:] = ["holdfast", *words]
+    import engine.cli.verify as command
     from engine.__main__ import holdfast
+    from engine.verify.lease import usual_cases
 
+    command.usual_cases = lambda: usual_cases()[-1:]  # the smallest: what it prints of all of them is alike
     code: Any = 0
     try:
         holdfast()

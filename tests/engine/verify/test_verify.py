@@ -266,6 +266,7 @@ def test_the_command_prints_what_it_covered(
 ) -> None:
     """``verify --json`` has the counts, and ``verify`` says them in words; both leave with 0."""
     monkeypatch.setattr("engine.cli.verify.explore", lambda **_: report)
+    monkeypatch.setattr("engine.cli.verify.usual_cases", lambda: ())
     with pytest.raises(SystemExit) as left:
         app(["verify", "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -283,6 +284,7 @@ def test_a_finding_fails_the_command(capsys: pytest.CaptureFixture[str], monkeyp
     """A property that does not hold is printed with its way, and the exit code is 1."""
     explorer = Explorer(POLICIES[0], broken(waits_for_ever), max_findings=1)
     monkeypatch.setattr("engine.cli.verify.explore", lambda **_: explorer.run())
+    monkeypatch.setattr("engine.cli.verify.usual_cases", lambda: ())
     with pytest.raises(SystemExit) as left:
         app(["verify"])
     assert left.value.code == 1
