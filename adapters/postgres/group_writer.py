@@ -255,7 +255,10 @@ class StoreWriter:
         batch: dict[RowKind, list[Row]] = {}
         for write in writes:
             for statement, row in write.rows:
-                batch.setdefault(statement, []).append(row)
+                found = batch.get(statement)
+                if found is None:
+                    found = batch[statement] = []
+                found.append(row)
         return [
             call
             for statement, rows in sorted(batch.items(), key=lambda item: item[0].order)

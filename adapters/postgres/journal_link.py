@@ -1,6 +1,7 @@
 """Where a node's life writes its journal: one connection, on which each batch is stored exactly once."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -87,7 +88,10 @@ class JournalLink:
         numbers = self._numbers
         if len(numbers.names) > _MAX_NAMES:
             numbers.names.clear()
-        names = {row[cell] for name, rows in calls for cell in KINDS[name].names for row in rows}
+        names: set[str] = set()
+        for kind, found in calls:
+            for cell in KINDS[kind].names:
+                names.update(map(itemgetter(cell), found))
         if new := sorted(map(str, names - numbers.names.keys())):
             await connection.execute(_ADD_NAMES, (new,))
             for name, number, records in await connection.execute(_FIND_NAMES, (new,)):

@@ -124,6 +124,8 @@ class StoreRecords:
         many. ``after_seq`` follows after an entry: none is missed, none comes twice.
         """
         where, values = _conditions(accounts, state, event, (since, until), failed_only)
+        if since is not None:
+            where, values = f"{where} AND seq >= %s", [*values, self.first_since(since)]
         if after_seq is not None:
             place, more = self._after(after_seq)
             where, values = f"{where} AND {_ENDED} AND {place}", [*values, *more]
@@ -202,10 +204,10 @@ class StoreRecords:
 
     def first_since(self, since: float) -> int:
         """Return the lowest ``seq`` written at ``since`` (Unix seconds) or later; a free one if there is none."""
-        [(found, last)] = self._select(
-            "SELECT (SELECT min(seq) FROM journal WHERE at >= %s), (SELECT max(seq) FROM journal)", [since]
-        )
-        return int(found if found is not None else (last or 0) + 1)
+        hour = "SELECT min(seq) FROM journal_hours WHERE hour >= floor(%s / 3600)"
+        found = f"SELECT seq FROM journal WHERE seq >= ({hour}) AND at >= %s ORDER BY seq LIMIT 1"
+        rows = self._select(f"SELECT ({found}), (SELECT coalesce(max(seq), 0) FROM journal)", [since, since])
+        return int(rows[0][1] + 1 if rows[0][0] is None else rows[0][0])
 
     def first_seq(self) -> int:
         """Return the lowest ``seq`` of an entry, 0 when there is none."""

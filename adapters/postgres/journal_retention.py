@@ -25,6 +25,8 @@ _ACCOUNT: Final = "account = (SELECT id FROM names WHERE name = %s)"
 _BASE: Final = f"UPDATE lives SET pruned_to = %s, base = %s WHERE {_ACCOUNT} AND life = %s AND pruned_to < %s"
 _FORGET: Final = f"DELETE FROM lives WHERE {_ACCOUNT} AND life <= %s"
 _DELETE: Final = "DELETE FROM journal WHERE seq = ANY(%s)"
+_DELETE_HOURS: Final = """DELETE FROM journal_hours WHERE hour < floor(
+    least(%s, (SELECT at FROM journal ORDER BY tx, seq LIMIT 1)) / 3600)"""
 
 
 @frozen
@@ -43,6 +45,7 @@ def prune(address: StoreAddress, node: int, before: float) -> int:
     with StoreRecords.open(address) as records:
         found = plan(records, before)
         if found is None:
+            records.store.rows(_DELETE_HOURS, (before,))
             return 0
         carry_out(records, node, found)
         return len(found.seqs)

@@ -66,7 +66,9 @@ class JournalRows:
         """Return the rows to store, with the name of their kind."""
         if self is PRESENCE:
             return _presences(rows)
-        if self.latest:
+        if self.latest == 1:
+            rows = list({row[0]: row for row in rows}.values())
+        elif self.latest:
             rows = list({row[: self.latest]: row for row in rows}.values())
         return [(self.name, rows)]
 
@@ -188,7 +190,9 @@ _PARTS: Final = {
         DO UPDATE SET at = excluded.at, policy = excluded.policy, snapshot = excluded.snapshot""",
     "record": """INSERT INTO journal (account, number, life, source, event, target, rule, at, dwell, counts, body)
         SELECT account, number, life, source, event, target, rule, at, dwell, counts, body FROM {rows} ORDER BY n
-        RETURNING account, seq""",
+        RETURNING account, seq, at""",
+    "hours": """INSERT INTO journal_hours (hour, node, seq)
+        SELECT floor(at / 3600), %(node)s, min(seq) FROM stored_record GROUP BY 1 ON CONFLICT DO NOTHING""",
     # Without a record in the batch, what is stored of the account's last one stays.
     "snapshot": """INSERT INTO snapshots AS former (account, seq, number, at, snapshot)
         SELECT given.account, coalesce(last.seq, 0), number, at, snapshot
@@ -224,4 +228,6 @@ def needed_kinds(names: Iterable[str]) -> tuple[str, ...]:
 def batch_sql(kinds: tuple[str, ...]) -> str:
     """Return the statement that stores a batch with rows of these kinds."""
     parts = [f"stored_{name} AS ({_PARTS[name].format(rows=KINDS[name].source)})" for name in kinds]
+    if RECORD.name in kinds:
+        parts.append(f"stored_hours AS ({_PARTS['hours']})")
     return ", ".join([_BEGIN, *parts]) + _END

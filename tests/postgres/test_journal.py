@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
+import attrs
 import psycopg
 import pytest
 
@@ -347,3 +348,24 @@ async def test_a_server_that_crashes_loses_nothing() -> None:
                 await journal.flush()
         assert stored(store.records()) == [fields(made.record) for made in steps]
         assert numbers(store) == {"a": list(range(1, 201))}
+
+
+async def test_a_time_is_found_by_its_hour(store: PostgresStore, reader: StoreRecords) -> None:
+    """The first record since a time is found wherever clocks stood, also after retention."""
+    made = walk(1)[0]
+    times = [7200.0, 7300.0, 99.0, 10_900.0, 3601.0, 10_800.0]  # of two nodes, one of which sets its clock back
+    async with store.journal() as one, store.journal() as two:
+        for place, at in enumerate(times):
+            journal = (one, two)[place % 2]
+            await journal.write(f"account {place % 2}", attrs.evolve(made.record, at=at), made.snapshot)
+            await journal.flush()
+        seqs = [entry.seq for entry in reader.entries()]
+        for since in (0.0, 99.0, 100.0, 3600.0, 7200.0, 7200.5, 7301.0, 10_850.0):
+            due = next(seq for seq, at in zip(seqs, times, strict=True) if at >= since)
+            assert reader.first_since(since) == due, since
+            assert [entry.at for entry in reader.entries(since=since)] == [at for at in times if at >= since]
+        assert reader.first_since(10_901.0) == seqs[-1] + 1
+        while await one.prune(7250.0):
+            pass
+        assert [entry.at for entry in reader.entries(since=0.0)] == times[1:]
+        assert reader.first_since(0.0) == seqs[1]

@@ -52,8 +52,15 @@ CREATE TABLE journal (
 ALTER SEQUENCE journal_seq OWNED BY journal.seq;
 CREATE UNIQUE INDEX journal_by_account ON journal (account, number);
 CREATE INDEX journal_in_order ON journal (tx, seq);
--- Rows are written nearly in the order of their times, so the blocks of a time can be found by a few bytes each.
-CREATE INDEX journal_by_time ON journal USING brin (at) WITH (pages_per_range = 32, autosummarize = on);
+
+-- The first record that each life of a node wrote with a time in an hour (of Unix time): where to look for a time on. An
+-- index of all times would be dear, one of blocks wide once retention has freed some, and one row for all a queue.
+CREATE TABLE journal_hours (
+    hour bigint NOT NULL,
+    node bigint NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (hour, node)
+);
 
 -- seq and number are those of the account's last record, 0 if it has none.
 CREATE TABLE snapshots (
