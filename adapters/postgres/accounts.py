@@ -177,7 +177,7 @@ class AccountRows:
         """
         rows = await self._execute(
             """SELECT a.hosts, n.host, n.state, n.host LIKE a.hosts_like, n.id = a.owner
-                FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s
+                FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s AND a.hosts <> ''
                 LEFT JOIN nodes n ON n.name = %(to)s AND n.state <> 'dead'""",
             {"account": account, "to": to},
         )

@@ -43,6 +43,7 @@ class StoreConnection:
         """psycopg's connection. What is awaited on it goes through ``within``."""
         self.timeouts = timeouts
         self._cut = False
+        self._running: asyncio.Task[Any] | None = None
 
     @classmethod
     async def open(
@@ -139,12 +140,16 @@ class StoreConnection:
             raise unusable(self.address.shown, "the connection is closed", _WHERE)
         uncertain = commits or self.raw.pgconn.transaction_status == TransactionStatus.IDLE
         task = asyncio.create_task(work)  # owned here: it ends before this function does
+        self._running = task
         try:
             await asyncio.wait({task}, timeout=self.timeouts.query if timeout is None else timeout)
         finally:
             if not task.done():
                 with anyio.CancelScope(shield=True):
                     await self._end(task)
+            self._running = None
+            if self._cut:
+                self.raw.pgconn.finish()
         if not task.done() or (self._cut and task.exception() is not None):
             raise unusable(self.address.shown, "the server does not answer", _WHERE, uncertain=uncertain)
         return self._result(task, uncertain)
@@ -164,6 +169,15 @@ class StoreConnection:
 
     async def _end(self, task: "asyncio.Task[Any]") -> None:
         """Shut the socket down under a query, and wait until the query has noticed."""
+        self._shut_down()
+        await asyncio.wait({task}, timeout=_END)
+        if not task.done():
+            self.raw.pgconn.finish()
+            await asyncio.wait({task}, timeout=_END)
+        if task.done() and not task.cancelled():
+            task.exception()  # seen
+
+    def _shut_down(self) -> None:
         self._cut = True
         with contextlib.suppress(OSError, Error):
             # An object for the same descriptor, which must not close it.
@@ -172,15 +186,12 @@ class StoreConnection:
                 wire.shutdown(socket.SHUT_RDWR)
             finally:
                 wire.detach()
-        await asyncio.wait({task}, timeout=_END)
-        self.raw.pgconn.finish()
-        if not task.done():
-            await asyncio.wait({task}, timeout=_END)
-        if task.done() and not task.cancelled():
-            task.exception()  # seen
 
     def close(self) -> None:
-        """Close it at once; the server ends what was under way."""
+        """Close it at once; the server ends what was under way, and here that fails. Does not wait."""
+        if self._running is not None and not self._running.done():
+            self._shut_down()
+            return
         self._cut = True
         self.raw.pgconn.finish()
 

@@ -1,7 +1,9 @@
 """Connections to a real server: settings, deadlines in a black hole, transactions, the pool."""
 
 import asyncio
+import os
 import signal
+import stat
 from collections.abc import AsyncIterator
 
 import anyio
@@ -66,6 +68,27 @@ async def test_a_cancelled_query_is_not_cancelled_at_the_server(wire: Relay, emp
         tasks.cancel_scope.cancel()
     assert wire.connections == 1
     assert not connection.is_usable
+
+
+async def test_a_connection_is_closed_under_a_query(wire: Relay, empty_store_url: str) -> None:
+    """The query fails at once, whatever its deadline, and only then is the descriptor free."""
+    connection = await connect(through(wire, empty_store_url), StoreTimeouts(query=TIMEOUT))
+    number = connection.raw.pgconn.socket
+    wire.swallow()
+    errors: list[StoreUnusable] = []
+
+    async def query() -> None:
+        with pytest.raises(StoreUnusable) as caught:
+            await connection.execute("SELECT 1")
+        errors.append(caught.value)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(query)
+        await anyio.lowlevel.checkpoint()
+        connection.close()
+        assert stat.S_ISSOCK(os.fstat(number).st_mode), "the loop watches a descriptor that is free"
+    assert [error.uncertain for error in errors] == [True]
+    assert connection.raw.closed
 
 
 async def test_a_commit_without_an_answer_is_uncertain(wire: Relay, empty_store_url: str) -> None:
