@@ -1,0 +1,131 @@
+"""The store of all nodes, a PostgreSQL server, as one node sees it; imported for a config with a database alone."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import define, field
+
+from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.connect import StoreConnection, StoreTimeouts
+from adapters.postgres.errors import Fenced, NodeNameTaken, StoreError
+from adapters.postgres.nodes import BeatAnswer, LivingNode, NodeEntry, NodeRows
+from engine.node.ports import LifeOver, NameTaken, StoreSilent
+
+TIMEOUTS: Final = StoreTimeouts(connect=2.0)
+"""A server whose host is gone must cost less than is left of a lease, where the next one of the address answers."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise the errors of the store as those of the ports."""
+    try:
+        yield
+    except NodeNameTaken as exc:
+        raise NameTaken(str(exc), life=exc.life, beat=exc.beat, server=exc.server) from exc
+    except Fenced as exc:
+        raise LifeOver(str(exc)) from exc
+    except StoreError as exc:
+        raise StoreSilent(str(exc)) from exc
+
+
+@define(eq=False)
+class DatabaseNodes:
+    """One node's way to the store. Each connection is for one task."""
+
+    address: StoreAddress
+    entry: NodeEntry
+    """What the node says of itself when it begins a life."""
+    timeouts: StoreTimeouts = TIMEOUTS
+
+    async def connect(self) -> "DatabaseLine":
+        """Connect. Raises ``StoreSilent``."""
+        application = f"holdfast {self.entry.name}"
+        with translated():
+            connection = await StoreConnection.open(
+                self.address, application=application, timeouts=self.timeouts, writes=True
+            )
+        return DatabaseLine(connection, self.entry)
+
+
+@define(eq=False)
+class DatabaseLine:
+    """One connection: see ``StoreLine`` for what its calls mean."""
+
+    connection: StoreConnection
+    entry: NodeEntry
+    _nodes: NodeRows = field(init=False)
+    _accounts: AccountRows = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._nodes, self._accounts = NodeRows(self.connection), AccountRows(self.connection)
+
+    async def begin(self, life: int, *, ends: int) -> None:
+        """Begin a life, and end another one with it."""
+        with translated():
+            await self._nodes.begin(life, self.entry, ends=ends)
+
+    async def beat(self, life: int) -> BeatAnswer | None:
+        """Beat once."""
+        with translated():
+            return await self._nodes.beat(life)
+
+    async def end(self, life: int, why: str) -> bool:
+        """End a life."""
+        with translated():
+            return await self._nodes.end(life, why)
+
+    async def declare_dead(self, life: int, beat: int, server: str) -> bool:
+        """End the life of another node."""
+        with translated():
+            return await self._nodes.declare_dead(life, beat, server)
+
+    async def note_settled(self, server: str) -> bool:
+        """Note that a server is settled."""
+        with translated():
+            return await self._nodes.note_settled(server)
+
+    async def owned(self, life: int) -> Mapping[str, int]:
+        """Return the accounts of a life, with their epochs."""
+        with translated():
+            return await self._accounts.owned(life)
+
+    async def living(self) -> Sequence[LivingNode]:
+        """Return the nodes."""
+        with translated():
+            return await self._nodes.living()
+
+    async def groups(self) -> Sequence[AccountGroup]:
+        """Return the accounts, counted."""
+        with translated():
+            return await self._accounts.groups()
+
+    async def free_accounts_of_the_dead(self) -> int:
+        """Free accounts."""
+        with translated():
+            return await self._accounts.free_accounts_of_the_dead()
+
+    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> Sequence[ClaimedAccount]:
+        """Claim accounts."""
+        with translated():
+            return await self._accounts.claim(life, server, up_to)
+
+    async def awaited(self, life: int) -> Mapping[str, int]:
+        """Return how many free accounts are to come to this node."""
+        with translated():
+            return await self._accounts.awaited(life)
+
+    async def moving(self, life: int) -> Collection[str]:
+        """Return the accounts that are to go elsewhere."""
+        with translated():
+            return await self._accounts.moving(life)
+
+    async def release(self, life: int, accounts: Mapping[str, int]) -> Collection[str]:
+        """Free accounts."""
+        with translated():
+            return await self._accounts.release(life, accounts)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
