@@ -41,7 +41,7 @@ CLOSING_RETRY_SECONDS = 0.1
 
 
 class RowKind(Protocol):
-    """One kind of row: ``ArrayStatement`` is one, and whatever else a store knows to write."""
+    """One kind of row: ``RowStatement`` is one, and whatever else a store knows to write."""
 
     @property
     def order(self) -> int:

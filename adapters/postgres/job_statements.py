@@ -6,7 +6,7 @@ claimed (``jobs.node``) is changed by no other while that life is not dead.
 
 from typing import Final
 
-from adapters.postgres.statements import ArrayStatement
+from adapters.postgres.statements import RowStatement
 from adapters.sqlite.follow_schema import COLUMNS as MESSAGE_COLUMNS
 from adapters.sqlite.job_schema import CHANGING
 from states.clock import NOTICED_WITHIN
@@ -26,7 +26,7 @@ _TYPES: Final = {
 CHANGING_TYPES: Final = tuple(_TYPES[name] for name in CHANGING)
 """The types of ``job_schema.CHANGING``."""
 
-JOB: Final = ArrayStatement(
+JOB: Final = RowStatement(
     "job",
     f"""UPDATE jobs SET ({", ".join(CHANGING)}) = ROW ({", ".join(f"c{number}" for number in range(1, 22))}),
         node = CASE WHEN c3 = 'running' OR (c3 = 'queued' AND c4 IS NULL AND c1 = '') THEN %s::bigint END,
@@ -44,7 +44,7 @@ JOB: Final = ArrayStatement(
 One that could begin again at once stays claimed, because the dispatcher may have it in memory: see ``GIVE_BACK``.
 """
 
-CHANGE: Final = ArrayStatement(
+CHANGE: Final = RowStatement(
     "change",
     f"""UPDATE jobs SET ({", ".join(CHANGING)}) = ROW ({", ".join(f"c{number}" for number in range(1, 22))}),
         clock = CASE WHEN c4 IS NOT NULL THEN clock END FROM rows WHERE jobs.id = c0""",
@@ -53,12 +53,12 @@ CHANGE: Final = ArrayStatement(
 )
 """The same by a command, which has locked the jobs. A node that has a job keeps it until it has noticed."""
 
-FREE_PLACE: Final = ArrayStatement(
+FREE_PLACE: Final = RowStatement(
     "free place", "DELETE FROM job_places USING rows WHERE job = c0", types=("bigint",), order=10
 )
 """(job): its place under the fleet's limit of its kind is free again."""
 
-CHARGE: Final = ArrayStatement(
+CHARGE: Final = RowStatement(
     "charge",
     """INSERT INTO job_charges (job, until, kind, account, length, clock) SELECT c0, c1, c2, c3, c4, %s FROM rows
     ON CONFLICT DO NOTHING""",
@@ -69,7 +69,7 @@ CHARGE: Final = ArrayStatement(
 )
 """(job, until, kind, account, length): each start is charged, also with another account or after a retry."""
 
-FORGIVE: Final = ArrayStatement(
+FORGIVE: Final = RowStatement(
     "forgive",
     """DELETE FROM job_charges WHERE until < (SELECT max(c0) FROM rows)
     AND until < extract(epoch FROM clock_timestamp())""",
@@ -80,7 +80,7 @@ FORGIVE: Final = ArrayStatement(
 )
 """(now): deletes the charges that are over, also by the store's clock: that of one node may be fast."""
 
-RESULT: Final = ArrayStatement(
+RESULT: Final = RowStatement(
     "result",
     """INSERT INTO job_results (job, number, value) SELECT c0, c1, c2 FROM rows
     ON CONFLICT (job, number) DO UPDATE SET value = excluded.value""",
@@ -94,7 +94,7 @@ RESULT: Final = ArrayStatement(
 MINE: Final = "(SELECT '' AS name UNION ALL SELECT name FROM accounts WHERE owner = %s)"
 """The accounts of a life, and none: whose jobs it may do."""
 
-DUE: Final = ArrayStatement(
+DUE: Final = RowStatement(
     "due",
     f"""UPDATE jobs SET due = NULL, wait = NULL, clock = NULL WHERE id IN (
         SELECT found.id FROM {MINE} AS mine, LATERAL (SELECT id FROM jobs
@@ -108,7 +108,7 @@ DUE: Final = ArrayStatement(
 )
 """(now): makes the first thousand of its jobs ready whose time has come."""
 
-PRUNE_JOBS: Final = ArrayStatement(
+PRUNE_JOBS: Final = RowStatement(
     "prune jobs",
     """, old AS (DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE state IN ('done', 'cancelled')
             AND ended < (SELECT max(c0) FROM rows) ORDER BY ended LIMIT 256 FOR UPDATE SKIP LOCKED) RETURNING id),
@@ -128,7 +128,7 @@ _BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN c2 - {NOTICED_WITHIN}
 _END_AT_MOST: Final = "greatest(c2, CASE WHEN c1 = 0 THEN extract(epoch FROM clock_timestamp()) ELSE c2 END)"
 _MADE_ONCE: Final = ", made AS (INSERT INTO job_moves SELECT %s, c0 FROM rows ON CONFLICT DO NOTHING RETURNING number)"
 _MOVED: Final = "c0 IN (SELECT number FROM made) AND {length} IS NOT NULL AND (c1 = 0 OR (clock = %s AND {began}))"
-MOVE_WAITS: Final = ArrayStatement(
+MOVE_WAITS: Final = RowStatement(
     "move waits",
     f"""{_MADE_ONCE},
     charges AS (UPDATE job_charges SET until = least(until + c1, {_END_AT_MOST} + length) FROM rows
@@ -146,7 +146,7 @@ With a shift of 0 it only lets none last longer than its length, whosever it is,
 store's: a clock that is slow must not end the flood waits of others.
 """
 
-UNREADABLE: Final = ArrayStatement(
+UNREADABLE: Final = RowStatement(
     "unreadable job",
     """UPDATE jobs SET state = 'failed', due = NULL, detail = c1, ended = c2, node = NULL
     FROM rows WHERE jobs.id = c0 AND state = 'queued'""",
@@ -156,7 +156,7 @@ UNREADABLE: Final = ArrayStatement(
 )
 """(job, why, now): ends a job whose row cannot be read, so that the jobs behind it can begin. Its data stay."""
 
-TRACE: Final = ArrayStatement(
+TRACE: Final = RowStatement(
     "trace",
     """INSERT INTO job_traces (job, trace) SELECT c0, c1 FROM rows
     ON CONFLICT (job) DO UPDATE SET trace = excluded.trace""",
@@ -168,7 +168,7 @@ TRACE: Final = ArrayStatement(
 
 _DELETED: Final = "(SELECT gone.at FROM message_deletions AS gone WHERE c0 = '' AND gone.chat = c1 AND gone.id = c2)"
 _REPLACED: Final = ("text", "edited", "reply_to", "media", "media_id", "media_size", "media_name")
-MESSAGE: Final = ArrayStatement(
+MESSAGE: Final = RowStatement(
     "message",
     f"""INSERT INTO messages ({", ".join(MESSAGE_COLUMNS)}, deleted)
     SELECT {", ".join(f"c{number}" for number in range(len(MESSAGE_COLUMNS)))}, {_DELETED} FROM rows
@@ -187,7 +187,7 @@ MESSAGE: Final = ArrayStatement(
 )  # fmt: skip
 """(``MESSAGE_COLUMNS``): stores a message, or what is newer of one that is stored. A deleted one stays deleted."""
 
-BURY: Final = ArrayStatement(
+BURY: Final = RowStatement(
     "bury",
     "INSERT INTO message_deletions (chat, id, at) SELECT c0, c1, c2 FROM rows ON CONFLICT DO NOTHING",
     types=("bigint", "bigint", "float8"),
@@ -196,7 +196,7 @@ BURY: Final = ArrayStatement(
 )
 """(chat, id, at): notes a deletion where all members see the same numbers."""
 
-DELETE: Final = ArrayStatement(
+DELETE: Final = RowStatement(
     "delete message",
     """UPDATE messages SET deleted = c3 FROM rows
     WHERE owner = c0 AND chat = c1 AND messages.id = c2 AND deleted IS NULL""",
@@ -206,7 +206,7 @@ DELETE: Final = ArrayStatement(
 )
 """(owner, chat, id, at): notes when a stored message was deleted; its text stays."""
 
-RELEASE_HELD: Final = ArrayStatement(
+RELEASE_HELD: Final = RowStatement(
     "release held jobs",
     """UPDATE jobs SET account = '', held = false, node = NULL FROM rows
     WHERE held AND state = 'queued' AND account = c0 AND (due IS NULL OR due <= c1)""",
@@ -215,7 +215,7 @@ RELEASE_HELD: Final = ArrayStatement(
     latest=True,
 )
 """(account, now): lets any account do the jobs whose wait is over and that were held by one that is of no use now."""
-RELEASE_WAITING: Final = ArrayStatement(
+RELEASE_WAITING: Final = RowStatement(
     "release waiting jobs",
     """UPDATE jobs SET due = NULL, wait = NULL, clock = NULL FROM rows
     WHERE state = 'queued' AND due IS NOT NULL AND account = c0 AND detail IN (c1, c2)""",

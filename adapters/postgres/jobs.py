@@ -15,7 +15,7 @@ from attrs import define, field
 from adapters.postgres import job_statements as of_jobs
 from adapters.postgres.group_writer import Call, StoreWriter
 from adapters.postgres.ledger_statements import FILL, ledger_row
-from adapters.postgres.statements import ArrayStatement, clean
+from adapters.postgres.statements import RowStatement, clean
 from adapters.redaction import redacted
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.job_codec import encode_value, job_from, job_row
@@ -28,7 +28,7 @@ CLAIM_ROWS: Final = 32
 """Jobs for any account that a node claims at a time: what one node has in memory, no other can do."""
 COMPACT_EVERY: Final = 10
 """Questions for the counts after which their rows are put together."""
-Rows = list[tuple[ArrayStatement, Sequence[Any]]]
+Rows = list[tuple[RowStatement, Sequence[Any]]]
 
 
 class JobLink(Protocol):
@@ -259,7 +259,7 @@ class PostgresJobs:
         return rows
 
 
-def _rows_of(found: Iterable[Stored], job: int) -> Iterator[tuple[ArrayStatement, Sequence[Any]]]:
+def _rows_of(found: Iterable[Stored], job: int) -> Iterator[tuple[RowStatement, Sequence[Any]]]:
     """Yield the rows of what a job has read, each with its statement."""
     for each in found:
         if isinstance(each, LedgerRow):

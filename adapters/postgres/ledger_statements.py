@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from adapters.postgres.statements import ArrayStatement
+from adapters.postgres.statements import RowStatement
 from states.ledger import HoleCause, LedgerRow
 
-CUT: Final = ArrayStatement(
+CUT: Final = RowStatement(
     "cut",
     """UPDATE ledger SET upto = inside.number, until = ledger.since, last_id = NULL FROM
     (SELECT own.user_id, own.box, own.login, own.after, min(c2) AS number FROM rows JOIN ledger AS own
@@ -21,7 +21,7 @@ CUT: Final = ArrayStatement(
 )
 """(user, box, number): ends what was proven at a number to which the box was set back."""
 
-RENUMBER: Final = ArrayStatement(
+RENUMBER: Final = RowStatement(
     "renumber",
     "DELETE FROM ledger USING rows WHERE user_id = c0 AND box = c1 AND upto > c2",
     types=("bigint", "bigint", "bigint"),
@@ -31,7 +31,7 @@ RENUMBER: Final = ArrayStatement(
 )
 """(user, box, number): forgets what was proven beyond a number to which the server has set the box back."""
 
-VOID: Final = ArrayStatement(
+VOID: Final = RowStatement(
     "void",
     """DELETE FROM ledger USING rows WHERE user_id = c0 AND box = c1 AND login <> c2 AND upto > c3
     AND NOT EXISTS (SELECT FROM ledger AS own WHERE own.user_id = c0 AND own.box = c1 AND own.login = c2)""",
@@ -42,7 +42,7 @@ VOID: Final = ArrayStatement(
 )
 """(user, box, login, after): what another login has proven beyond it is of another world, see ``ledger_schema``."""
 
-INTERVAL: Final = ArrayStatement(
+INTERVAL: Final = RowStatement(
     "interval",
     """INSERT INTO ledger (user_id, box, login, after, upto, since, until, first_id, last_id)
     SELECT c0, c1, c2, c3, c4, c5, c6, c7, c8 FROM rows
@@ -55,7 +55,7 @@ INTERVAL: Final = ArrayStatement(
 )
 """(user, box, login, after, upto, since, until, first_id, last_id)"""
 
-HOLE: Final = ArrayStatement(
+HOLE: Final = RowStatement(
     "hole",
     """INSERT INTO ledger_holes (user_id, box, after, cause, upto, since, until)
     SELECT c0, c1, c2, c3, c4, c5, c6 FROM rows
@@ -67,7 +67,7 @@ HOLE: Final = ArrayStatement(
 )
 """(user, box, after, cause, upto, since, until)"""
 
-FILL: Final = ArrayStatement(
+FILL: Final = RowStatement(
     "fill",
     """INSERT INTO ledger_fills (user_id, chat, source, after_id, upto_id, at, from_at)
     SELECT c0, c1, c2, c3, c4, c5, c6 FROM rows
@@ -80,7 +80,7 @@ FILL: Final = ArrayStatement(
 """(user or 0, chat, source, after_id, upto_id or None, at, from_at or None)"""
 
 
-def ledger_row(row: LedgerRow) -> list[tuple[ArrayStatement, Sequence[Any]]]:
+def ledger_row(row: LedgerRow) -> list[tuple[RowStatement, Sequence[Any]]]:
     """Return what is to be written for an interval."""
     after, upto = row.interval.after, row.interval.upto
     if row.cause is not None:

@@ -73,6 +73,7 @@ BENCHMARKS: Final = (
     _storage("lag", 120),
     _storage("memory", 400),
     Benchmark("jobs", "tests.bench.jobs", 900, (), ("--quick",)),
+    Benchmark("checkpoints", "tests.bench.checkpoints_stores", 400, (), ("--seconds", "0.2", "--rounds", "1")),
     Benchmark("leases", "tests.bench.leases", 400, (), ("--accounts", "50", "--claimed", "100", "--rounds", "1")),
     Benchmark("media", "tests.bench.media", 400, (), ("--megabytes", "2", "--rounds", "1")),
     Benchmark("commands", "tests.bench.commands", 400, (), ("--rounds", "1", "--accounts", "3", "500")),
