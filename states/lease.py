@@ -378,6 +378,17 @@ def decide_watch(
     return evolve(watch, settled=watch.settled or event.settled or watched, sights=sights), (*deaths, *notes)
 
 
+def next_look(watch: NodeWatch, now: float, times: LeaseTimes) -> float | None:
+    """Return when the next life may be declared dead, or the server be settled, so that neither waits for a beat.
+
+    None if nothing of the kind is ahead; what is past already is for the usual beats.
+    """
+    starts = [seen.since for seen in watch.sights.values()]
+    if watch.server is not None and not watch.settled:
+        starts.append(watch.since)
+    return min((start + times.lease for start in starts if start + times.lease > now), default=None)
+
+
 # --- claims ----------------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,7 @@ from states.lease import (
     claim_counts,
     decide_hold,
     decide_watch,
+    next_look,
 )
 
 TIMES = LeaseTimes()
@@ -342,6 +343,20 @@ def unchanged_since(run: list[tuple[float, dict[int, int]]], life: int) -> float
     """Return when the first came of the latest answers that say the same of a life."""
     beat = run[-1][1][life]
     return list(itertools.takewhile(lambda each: each[1].get(life) == beat, reversed(run)))[-1][0]
+
+
+def test_when_it_is_worth_to_look_again() -> None:
+    """At the first instant at which a question brings a death, or settles a server, and not for what is past."""
+    assert next_look(NodeWatch(), AT, TIMES) is None
+    seen, _ = decide_watch(NodeWatch(), answer(AT, {7: 3}, settled=True), AT, TIMES)
+    seen, _ = decide_watch(seen, answer(AT + 4, {7: 3, 8: 1}, settled=True), AT + 4, TIMES)
+    assert next_look(seen, AT + 4, TIMES) == AT + 15
+    _, dead = decide_watch(seen, answer(AT + 15, {7: 3, 8: 1}, settled=True), AT + 15, TIMES)
+    assert dead == (DeclareDead(7, 3, "one"),)
+    assert next_look(seen, AT + 15, TIMES) == AT + 19
+    assert next_look(seen, AT + 19, TIMES) is None
+    alone, _ = decide_watch(NodeWatch(), answer(AT, {}), AT, TIMES)
+    assert next_look(alone, AT, TIMES) == AT + 15
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from engine.verify.lease import (
 from engine.verify.lease.explore import AT_ONCE, PATIENT, TIMES
 from engine.verify.lease.store import StoreRules
 from states.lease import LeaseTimes
+from tests.engine.harness import ROOT
 from tests.engine.verify.lease_mutants import LeaseMutant, beats_again, lease_mutants
 
 USUAL, THOROUGH, MUTANTS = usual_cases(), thorough_cases(), lease_mutants()
@@ -100,6 +101,15 @@ def test_the_list_of_the_facts_is_among_them() -> None:
     """All five, by name, and as breaches of safety."""
     assert tuple(mutant.name for mutant in MUTANTS[:5]) == OF_THE_LIST
     assert {mutant.breaks for mutant in MUTANTS[:5]} == {NEVER_TWO}
+
+
+def test_the_page_has_every_mutant() -> None:
+    """With its steps, and no other one."""
+    page = (ROOT / "docs/leases.md").read_text("utf-8")
+    table = page.split("| mistake | steps |")[1].split("\n\n")[0].splitlines()[2:]
+    assert table == [
+        f"| {each.name} | {each.steps}{' (no owner)' if each.breaks == ALWAYS_ONE else ''} |" for each in MUTANTS
+    ]
 
 
 def test_a_counterexample_can_be_read() -> None:
