@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from adapters.sqlite.message_reader import MessageReader
-from engine import paths
+from engine.app.stored_jobs import open_messages
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -51,11 +50,11 @@ def export(
     if form == "sqlite" and out is None:
         fail(EXIT_BAD_INPUT, "--format sqlite writes a database: name its file with --out")
     with reporting_errors():
-        directory = load_outline(config).directory
-        have_engine_look(directory)
+        outline = load_outline(config)
+        have_engine_look(outline.directory)
         if out is not None:
-            _check(out, directory)
-        with MessageReader.open(directory / paths.DATABASE) as reader:
+            _check(out, outline.directory)
+        with open_messages(outline) as reader:
             number = int(chat) if _NUMBER.fullmatch(chat) else reader.chat_named(chat)
             if number is None:
                 fail(EXIT_BAD_INPUT, f"{chat}: no job has read a chat of this name; give its id, or collect it first")

@@ -13,8 +13,9 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.files import open_input
-from adapters.sqlite.job_reader import MAX_NUMBER, JobReader
-from engine import paths
+from adapters.sqlite.job_reader import MAX_NUMBER
+from engine.app.stored_jobs import add_jobs as add_stored
+from engine.app.stored_jobs import open_jobs
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -86,7 +87,6 @@ def add_jobs(
 
     Exit code 0 if all are added, 2 if a job, an account or a module is wrong.
     """
-    from adapters.sqlite.jobs import add  # noqa: PLC0415 - as above
     from engine.app.job_registry import JobRegistry  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
 
     with reporting_errors():
@@ -105,7 +105,7 @@ def add_jobs(
                 fail(EXIT_BAD_INPUT, "with --file each line says everything; leave the other options out")
             jobs = _read_jobs(file or "", registry.check)
         have_engine_look(directory)  # it looks whether the file is still its own: a job in any other is never done
-        numbers = add(directory / paths.DATABASE, jobs)
+        numbers = add_stored(settings.storage, jobs)
         have_engine_look(directory)
         if as_json:
             print("\n".join(json.dumps({"id": number}) for number in numbers))
@@ -134,7 +134,7 @@ def list_jobs(
         wanted = build_filter(outline.names, state, account, kind)
         show, now = _printer(as_json), time.time()
         engine = have_engine_look(directory)
-        with JobReader.open(directory / paths.DATABASE) as reader:
+        with open_jobs(outline) as reader:
             reader.on_unreadable = partial(_print_unreadable, as_json)
             shown = 0
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
@@ -142,7 +142,7 @@ def list_jobs(
                 show(job, now)
             if not as_json:
                 print(_counted(by_state(reader.counts()), state, account, kind, shown), file=sys.stderr)
-                if engine is None:
+                if engine is None and outline.database is None:  # in a database another node may do them
                     print("the engine is not running; they go on when it does", file=sys.stderr)
 
 
@@ -181,9 +181,9 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
         if len(numbers) != 1:
             fail(EXIT_BAD_INPUT, "give the number of one job; 'jobs list' names them")
         (number,) = numbers
-        directory = load_outline(config).directory
-        have_engine_look(directory)
-        with JobReader.open(directory / paths.DATABASE) as reader:
+        outline = load_outline(config)
+        have_engine_look(outline.directory)
+        with open_jobs(outline) as reader:
             job = reader.job(number)
             if job is None:
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")

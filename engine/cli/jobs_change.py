@@ -1,8 +1,6 @@
 """``jobs retry`` and ``jobs cancel``."""
 
-from adapters.sqlite.job_reader import JobReader
-from adapters.sqlite.jobs import change
-from engine import paths
+from engine.app.stored_jobs import change_jobs, open_jobs
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
@@ -61,7 +59,6 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
     with reporting_errors():
         config, numbers = config_and_numbers(words)
         outline = load_outline(config)
-        path = outline.directory / paths.DATABASE
         have_engine_look(outline.directory)
         if not numbers:
             if not any(choice):
@@ -69,11 +66,11 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
             wanted = build_filter(outline.names, *choice)
             if wanted["state"] is None:  # jobs in the other states cannot change
                 wanted["state"] = list(CHANGEABLE[type(event)])
-            with JobReader.open(path) as reader:
+            with open_jobs(outline) as reader:
                 numbers = tuple(job.id for job in reader.jobs(wanted))
         outcomes: list[tuple[Job, Job] | int | str] = []
         for first in range(0, len(numbers), MAX_JOBS_PER_TRANSACTION):
-            outcomes += change(path, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
+            outcomes += change_jobs(outline, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
         have_engine_look(outline.directory)
         refused = [sentence for outcome in outcomes if (sentence := _refusal(outcome, event)) is not None]
         able = CHANGEABLE[type(event)]

@@ -12,10 +12,10 @@ from attrs import define, evolve, frozen
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
-from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.ledger_reader import LedgerReader
 from adapters.sqlite.remote_reader import CursorLine, cursor_lines
 from engine import paths
+from engine.app.stored_jobs import open_jobs
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     AsJson,
@@ -60,9 +60,9 @@ MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
 
-def _read_jobs(directory: Path) -> JobSummary:
+def _read_jobs(outline: Outline) -> JobSummary:
     try:
-        with JobReader.open(directory / paths.DATABASE) as reader:
+        with open_jobs(outline) as reader:
             running = reader.jobs({"state": [JobState.RUNNING.value]})
             return JobSummary(by_state(reader.counts()), tuple(islice(running, MAX_RUNNING_READ)))
     except JournalMissing:
@@ -233,7 +233,7 @@ def _look(
     ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
     programs = [each for each in cursor_lines(outline.directory / paths.DATABASE) if each.account in accounts]
     holes = _read_holes(outline.directory, accounts) if before is None else before.holes
-    jobs = _read_jobs(outline.directory)
+    jobs = _read_jobs(outline)
     return _Look(info, accounts, jobs, incidents, memory, ledger, programs, holes, outline.path)
 
 
