@@ -75,6 +75,11 @@ def plan_claims(nodes: Collection[NodeView], groups: Collection[GroupView], life
     return _plan(nodes, groups).get(life, {})
 
 
+def has_claims(nodes: Collection[NodeView], groups: Collection[GroupView]) -> bool:
+    """Return whether there are free accounts that somebody can take."""
+    return bool(_plan(nodes, groups))
+
+
 def choose_surplus(nodes: Collection[NodeView], groups: Collection[GroupView], life: int) -> str | None:
     """Return the pattern of which a life gives one account away; None if it keeps all that it has.
 
@@ -82,7 +87,7 @@ def choose_surplus(nodes: Collection[NodeView], groups: Collection[GroupView], l
     """
     loads = _loads(nodes, groups)
     me = next((node for node in nodes if node.life == life), None)
-    if me is None or me.draining or _plan(nodes, groups):
+    if me is None or me.draining or has_claims(nodes, groups):
         return None
     found: list[tuple[int, str]] = []
     for group in groups:

@@ -2,6 +2,7 @@
 
 from attrs import define, field
 
+from engine.fleet.ports import Link
 from engine.wakeup import Wakeup
 
 
@@ -12,6 +13,8 @@ class OneLink:
     It takes a tenth of the memory of ``anyio.Lock``, which belongs to one task besides.
     """
 
+    link: Link | None = field(default=None, init=False)
+    """The link that was taken for, from before it is opened until it is closed; its task sets it."""
     _taken: bool = field(default=False, init=False)
     _released: Wakeup = field(factory=Wakeup, init=False)
 
@@ -27,5 +30,5 @@ class OneLink:
 
     def release(self) -> None:
         """Say that the link is closed."""
-        self._taken = False
+        self._taken, self.link = False, None
         self._released.notify()

@@ -45,6 +45,9 @@ class Link(Protocol):
     def fetch_updates(self, patience: float) -> None:
         """Ask for updates that are missing; within ``patience`` seconds an event says whether they are there."""
 
+    def abort(self) -> None:
+        """Drop all connections at once, also those that are being made; ``close`` it as always. Never raises."""
+
     async def close(self, *, timeout: float) -> None:
         """Close the link within about ``timeout`` seconds; never raises."""
 

@@ -107,6 +107,11 @@ class Runner:
         """Put an event into the mailbox without waiting; return False if there is no room."""
         return self._mailbox.offer(event)
 
+    def abort(self) -> None:
+        """Drop the account's connection at once, also one that is being opened or closed. Its life goes on."""
+        if self._one_link.link is not None:
+            self._one_link.link.abort()
+
     def use_policy(self, policy: Policy) -> None:
         """Decide by another policy from now on; what waits already keeps the time until which it waits."""
         if policy == self.policy:
@@ -274,7 +279,7 @@ class Runner:
         """Open a link and watch it; ``former`` is closed first. A lost link stays until the machine closes it."""
         await self._close(former)
         await self._one_link.take()
-        link = self.connector.link(effect.link, effect.holds)
+        link = self._one_link.link = self.connector.link(effect.link, effect.holds)
         try:
             events = await link.open(timeout=effect.patience)
             await checkpoint_if_cancelled()  # a close that was decided in this very turn has found no link to close

@@ -156,6 +156,19 @@ class Supervisor:
             tell(name)
         return orderly
 
+    def abort(self, names: Iterable[str]) -> None:
+        """Drop the connections of accounts at once and cancel their lives: they may be another node's. Does not wait.
+
+        ``remove`` them then, which waits for their end. Names that the fleet does not have are passed over.
+        """
+        for name in names:
+            runner, lives = self.runners.get(name), self._lives.get(name)
+            if runner is not None:
+                runner.abort()
+            if lives is not None:
+                lives.over = True
+                lives.scope.cancel()
+
     def use_policy(self, policy: Policy) -> None:
         """Let all accounts decide by this policy from now on, each in the life that it lives."""
         self.grace = policy.shutting_down.grace

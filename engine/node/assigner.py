@@ -15,7 +15,7 @@ from attrs import define, field
 
 from engine.node.holder import LeaseHolder
 from engine.node.ports import LeaseClock, NodeStore, NodeWork, StoreLine, StoreSilent
-from states.assignment import choose_surplus, plan_claims
+from states.assignment import choose_surplus, has_claims, plan_claims
 from states.lease import Claim, begin_claim, claim_counts
 
 T = TypeVar("T")
@@ -154,7 +154,8 @@ class Assigner:
         """Give one account away if the node has too many."""
         nodes, groups = await self._within(line.living()), await self._within(line.groups())
         hosts = choose_surplus(nodes, groups, life)
-        self._look_at = self.clock.now() + (LOOK_EVERY if hosts is None else self.stagger)
+        moving = hosts is not None or has_claims(nodes, groups)
+        self._look_at = self.clock.now() + (self.stagger if moving else LOOK_EVERY)
         if hosts is not None and not self._giving:
             self._give(life, self.work.idle(hosts)[:1])
 

@@ -354,7 +354,7 @@ class LeaseHolder:
     def _expect_death(self) -> None:
         """Beat more often when a life may be declared dead soon: whoever takes its accounts learns of it at a beat."""
         death = self.watcher.next_death()
-        if death is not None and (rest := death - self.clock.now()) < self.times.beat_every:
+        if death is not None and (rest := death - self.clock.now()) < 2 * self.times.beat_every:
             wait = min(rest, RETRY_SECONDS) if rest > 0 else RETRY_SECONDS
             self._due = min(self._due, anyio.current_time() + wait + ROUNDING)
 

@@ -60,6 +60,10 @@ class FakeLink:
         self.loss = self.connector.drops or self.loss
         return [Connected(link=self.number)]
 
+    def abort(self) -> None:
+        """Note it."""
+        self.connector.aborted.append((anyio.current_time(), self.number))
+
     def begin_probe(
         self, *, proof: bool, timeout: float, report: Callable[[Sequence[Event]], None]
     ) -> Callable[[], None]:
@@ -122,6 +126,7 @@ class FakeConnector:
     current: FakeLink | None = None
     opened: list[tuple[float, int]] = field(factory=list)
     closed: list[tuple[float, int]] = field(factory=list)
+    aborted: list[tuple[float, int]] = field(factory=list)
     probes: list[tuple[float, bool]] = field(factory=list)
     open_now: int = 0
     max_open: int = 0

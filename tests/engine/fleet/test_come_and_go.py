@@ -131,3 +131,48 @@ async def test_another_limit_holds_from_the_next_turn_on() -> None:
         limiter.change(2, 0.0)
         await anyio.sleep(1)
         assert inside == [0, 1]
+
+
+@pytest.mark.parametrize("doing", ["open", "being opened", "being closed"])
+async def test_a_connection_is_dropped_at_once_whatever_it_is_doing(doing: str) -> None:
+    """Another node may have the account: nothing of the link is waited for, and no other one is opened."""
+    connector = FakeConnector(outcomes=["hang"] if doing == "being opened" else [], close_takes=3)
+    supervisor = Supervisor({"A": runner_for(connector, MemoryJournal())}, anyio.Event(), grace=15)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        if doing == "being opened":
+            await anyio.sleep(1)
+        else:
+            await until(supervisor.runners["A"], State.HEALTHY)
+        if doing == "being closed":
+            await supervisor.runners["A"].post(StopRequested(reason="a person stops it"))
+            await anyio.sleep(0.1)
+        now = anyio.current_time()
+        supervisor.abort(["A", "one that the fleet does not have"])
+        assert connector.aborted == [(now, 1)]
+        await supervisor.remove("A", "another node may have it")
+        assert anyio.current_time() <= now + 3.1
+        assert not supervisor.runners
+        await anyio.sleep(600)
+        assert len(connector.opened) == 1
+        assert connector.open_now == 0
+        supervisor.stop.set()
+
+
+async def test_an_account_that_was_dropped_can_come_back() -> None:
+    """With a runner of its own, when the node has the account again; an account without a link is dropped as well."""
+    journal = MemoryJournal()
+    supervisor = Supervisor({"A": runner_for(FakeConnector(), journal)}, anyio.Event(), grace=15)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await until(supervisor.runners["A"], State.HEALTHY)
+        supervisor.abort(["A"])
+        await supervisor.remove("A", "another node may have it")
+        supervisor.abort(["A"])
+        supervisor.add(runner_for(FakeConnector(outcomes=[NetworkLost()] * 9), journal, restored=journal.stored["A"]))
+        await until(supervisor.runners["A"], State.BACKOFF)
+        supervisor.abort(["A"])
+        await supervisor.remove("A", "another node may have it")
+        supervisor.add(runner_for(FakeConnector(), journal, restored=journal.stored["A"]))
+        await until(supervisor.runners["A"], State.HEALTHY)
+        supervisor.stop.set()

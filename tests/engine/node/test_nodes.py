@@ -162,7 +162,7 @@ async def test_a_node_that_joins_gets_accounts_one_by_one() -> None:
         await anyio.sleep(60)
         assert shares(nodes) == [15, 15, 0]
         async with running(nodes[2]):
-            await anyio.sleep(300)
+            await anyio.sleep(90)
             assert shares(nodes)[2] >= 6
             assert max(shares(nodes)) <= 12
             given = sorted(at for node in nodes[:2] for at, _ in seen(node, "give up"))
