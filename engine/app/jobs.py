@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from attrs import define, field
 
-from adapters.sqlite.jobs import JobStore, NewJob
+from adapters.sqlite.jobs import NewJob
 from adapters.telegram.holds import contexts_of
 from adapters.telegram.job_errors import classify_job_error
 from engine.app.job_registry import JobRegistry
@@ -19,7 +19,7 @@ from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
 from engine.work.labels import WorkLabel
 from engine.work.modules import BadModule, FreshImport
-from engine.work.ports import ClientOf
+from engine.work.ports import ClientOf, WorkStorage
 from states.events import ClockJumped
 from states.jobs import OPEN, Job, JobSummary
 
@@ -35,7 +35,7 @@ class JobService:
     registry: JobRegistry = field(init=False)
     background: BackgroundTasks | None = field(default=None, init=False)
     dispatcher: Dispatcher | None = field(default=None, init=False)
-    _store: JobStore | None = field(default=None, init=False)
+    _store: WorkStorage | None = field(default=None, init=False)
     _own_background: list[tuple[str, Work]] = field(factory=list, init=False)
     """Background tasks that the program has added, each with the name or pattern of its accounts."""
     _own_kinds: list[JobKind] = field(factory=list, init=False)
@@ -82,7 +82,7 @@ class JobService:
 
     def open(
         self,
-        store: JobStore,
+        store: WorkStorage,
         client_of: ClientOf,
         clock: Clock,
         ended: Callable[[Job, str], None] = lambda job, account: None,
@@ -223,7 +223,7 @@ class JobService:
             pause = min(1.0, pause * 1.5)
 
     @property
-    def store(self) -> JobStore:
+    def store(self) -> WorkStorage:
         """Where the jobs are stored; raises ``RuntimeError`` while the engine does not run."""
         if self._store is None:
             raise RuntimeError("the engine does not run; use its jobs inside 'async with engine'")

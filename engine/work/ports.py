@@ -87,3 +87,25 @@ class JobStorage(Protocol):
 
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many jobs there are, by kind and state."""
+
+
+class WorkStorage(JobStorage, Protocol):
+    """All that an engine asks of the store of its jobs: what its programs, its page and its retention ask, too."""
+
+    async def add(self, jobs: Iterable[Any]) -> range:
+        """Add jobs; return their numbers when they are durable."""
+
+    async def job(self, number: int) -> Job | None:
+        """Return a job as the store has it, None if there is none."""
+
+    async def is_waiting_for(self, job: Any) -> bool:
+        """Return whether an equal job is queued or running."""
+
+    async def oldest_ready(self) -> float | None:
+        """Return when the oldest of the jobs that could begin was added; None if there is none among the first."""
+
+    async def prune(self, before: float) -> int:
+        """Delete some of the oldest jobs that were over before ``before``; return how many, 0 when none is left."""
+
+    async def aclose(self) -> None:
+        """Let go of the store."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import NewJob, add, change
 from adapters.sqlite.message_reader import MessageReader
+from engine.work.ports import WorkStorage
 from states.jobs import Job, JobEvent
 from tests.adapters.sqlite.support import a_journal
 
@@ -21,7 +22,7 @@ ACCOUNTS = ("A", "B", "Account 1", "Account 2")
 class JobsUnderTest(Protocol):
     """One empty store of jobs."""
 
-    def engine(self) -> AbstractAsyncContextManager[Any]:
+    def engine(self) -> AbstractAsyncContextManager[WorkStorage]:
         """Run an engine, which has ``ACCOUNTS``: what it has of the store. One at a time; the last one is dead then."""
 
     def add(self, jobs: Iterable[NewJob]) -> range:
@@ -56,7 +57,7 @@ class SqliteJobs:
         self.path = path
 
     @asynccontextmanager
-    async def engine(self) -> AsyncIterator[Any]:
+    async def engine(self) -> AsyncIterator[WorkStorage]:
         """Run the writer of a journal."""
         async with a_journal(self.path) as journal:
             jobs = journal.jobs
