@@ -7,7 +7,7 @@ and beats, and another one for deaths and claims; of what it has given up, one s
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from attrs import field, frozen
+from attrs import frozen
 
 from engine.verify.lease.store import NOBODY, OLD, LeaseStatement
 from states import lease
@@ -58,16 +58,16 @@ class LeaseLaw:
     decide_watch: Callable[..., tuple[NodeWatch, tuple[lease.WatchEffect, ...]]] = lease.decide_watch
     begin_claim: Callable[..., Claim | None] = lease.begin_claim
     claim_counts: Callable[..., bool] = lease.claim_counts
-    stop_after: int = field(init=False)
-    lease: int = field(init=False)
 
-    @stop_after.default
-    def _stop_after(self) -> int:
+    @property
+    def stop_after(self) -> int:
+        """After how many ticks links are aborted."""
         return int(self.times.stop_after)
 
-    @lease.default
-    def _lease(self) -> int:
-        return int(self.times.lease)
+    @property
+    def oldest(self) -> int:
+        """The time before which nothing decides anything else: no answer is older than the patience."""
+        return -int(self.times.lease) - self.patience
 
 
 class LeaseNode(NamedTuple):
@@ -286,14 +286,13 @@ def let_pass(node: LeaseNode, law: LeaseLaw, *, lates: bool) -> tuple[LeaseNode,
         if death <= 0 and law.kernel:
             return tuple(restarted(node, lates=lates))
         death = max(death, 1)
-    oldest = -law.lease - law.patience
     told = node.settled and node.since == 0
     return (
         node._replace(
             death=death,
             confirmed=max(node.confirmed - 1, -law.stop_after) if node.standing is HOLDING else 0,
-            since=0 if told or node.server == NO_SERVER else max(node.since - 1, oldest),
-            sights=tuple((life, beat, max(since - 1, oldest)) for life, beat, since in node.sights),
+            since=0 if told or node.server == NO_SERVER else max(node.since - 1, law.oldest),
+            sights=tuple((life, beat, max(since - 1, law.oldest)) for life, beat, since in node.sights),
             call=_older(node.call, law),
             work=_older(node.work, law),
         ),
