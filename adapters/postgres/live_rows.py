@@ -40,7 +40,14 @@ from adapters.session.contents import (
     Identity,
     key_fingerprint,
 )
-from adapters.session.errors import NotASession, SessionError, SessionHeld, SessionReplaced, SessionTaken
+from adapters.session.errors import (
+    NotASession,
+    SessionError,
+    SessionHeld,
+    SessionNotSaved,
+    SessionReplaced,
+    SessionTaken,
+)
 from adapters.session.failures import FailureReports, SessionObserver
 from states.events import DatabaseLocked, DatabaseUnavailable
 
@@ -51,6 +58,7 @@ OPEN_TIMEOUT: Final = 15.0
 """Seconds that opening may take in a thread without a loop."""
 LOOP_OPEN_TIMEOUT: Final = 0.25
 """Seconds that it may take where a loop waits for it."""
+_NOT_OPEN: Final = "the session is not open here, so its new login is not saved; see what the log says of it"
 NOTHING: Final = Changes(None, [], [], [], 0)
 _MIN: Final = -(2**63)
 _MAX: Final = 2**63 - 1
@@ -113,8 +121,8 @@ class LiveRows:
 
     @property
     def unsaved(self) -> bool:
-        """Whether something waits to be written."""
-        return self._lost is None and (bool(self.contents.dirty) or self._closing)
+        """Whether something waits to be written; nothing can be while the session is not open here."""
+        return self._owned and (bool(self.contents.dirty) or self._closing)
 
     # --- for the program ---------------------------------------------------------------------------------------------
 
@@ -239,8 +247,10 @@ class LiveRows:
         with self._guard:
             waiting, self._waiting = self._waiting, []
             contents, open_here = self.contents, self._owned
-        if not open_here:
-            return DirtySet(), NOTHING, waiting
+        if not open_here:  # whoever waits for a new key must not take it for one that is stored
+            unsaved = SessionNotSaved(f"{self.where}: {_NOT_OPEN}") if contents.identity_unsaved else None
+            _resolve(waiting, self._lost or unsaved)
+            return DirtySet(), NOTHING, []
         with_dates = self._closing and contents.dates_decide()
         dirty, changes = contents.take()
         if not changes.rows and not with_dates:
@@ -286,10 +296,11 @@ class LiveRows:
         return self._failures.add(failure, unsaved=self.contents.dirty.rows, in_haste=self._closing)
 
     def refuse(self, dirty: DirtySet, waiting: "list[Future[None]]", why: SessionError) -> None:
-        """Write nothing any more: the account is another's."""
+        """Write nothing any more: the account is another's, or has another login, which can be read."""
         self.contents.give_back(dirty)
         with self._guard:
-            self._lost, self._owned, self._closing = why, False, False
+            self._lost = why if isinstance(why, SessionHeld | SessionTaken) else None
+            self._owned = self._closing = False
             waiting = [*waiting, *self._waiting]
             self._waiting = []
         self.report(DatabaseUnavailable(detail=str(why), unsaved=dirty.rows))

@@ -42,7 +42,7 @@ from adapters.session.errors import SessionError, SessionNotSaved
 from adapters.session.failures import LiveFileTimeouts, SessionObserver
 from adapters.session.file import StatStamp
 from adapters.session.schema import as_number
-from adapters.sqlite.errors import StorageError
+from adapters.sqlite.errors import DatabaseUnusable, StorageError
 from states.events import DatabaseLocked, DatabaseUnavailable
 
 T = TypeVar("T")
@@ -56,6 +56,8 @@ MIN_PAUSE: Final = 0.05
 """Seconds between a transaction that failed and the next try, at the least."""
 READ_TIMEOUT: Final = 5.0
 """Seconds that a look at a session that is not open may take."""
+SILENCE: Final = 5.0
+"""Seconds in which no loop waits for a server that did not answer one in time."""
 EXIT_TIMEOUT: Final = 5.0
 """Seconds that the end of the process waits for unwritten changes."""
 
@@ -86,6 +88,8 @@ class SessionRows:
     """When which session is to be written, by ``time.monotonic``."""
     _guard: threading.Lock = field(factory=threading.Lock, init=False)
     _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _silent_until: float = field(default=0.0, init=False)
+    """When loops may wait for the server again, by ``time.monotonic``."""
     _end_at: float | None = field(default=None, init=False)
     """Until when it goes on trying to write; None as long as it is used."""
 
@@ -111,8 +115,23 @@ class SessionRows:
         return login, as_number(user), address_of(identity_of((dc_id, address, port, b"", None, b"")))
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
-        """Return what a coroutine returns in the store's thread; see ``StoreThread.call``."""
-        return self._thread.call(work, timeout)
+        """Return what a coroutine returns in the store's thread; see ``StoreThread.call``.
+
+        After a question for which a loop has waited in vain, further ones of loops are refused for a moment: they stop
+        all accounts of a process, each time.
+        """
+        on_loop = asyncio._get_running_loop() is not None
+        if on_loop and time.monotonic() < self._silent_until:
+            work.close()
+            raise self._thread.unusable("the server has not answered a moment ago; check it, and the network")
+        try:
+            found = self._thread.call(work, timeout)
+        except DatabaseUnusable:
+            if on_loop:
+                self._silent_until = time.monotonic() + SILENCE
+            raise
+        self._silent_until = 0.0
+        return found
 
     def wake(self, live: LiveRows, after: float = 0.0) -> None:
         """Have a session written in ``after`` seconds, or earlier if it is due earlier already. From any thread."""

@@ -72,14 +72,14 @@ class StoreThread:
                 future = asyncio.run_coroutine_threadsafe(work, self._loop)
         if future is None:
             work.close()
-            raise self._unusable(_CLOSED)
+            raise self.unusable(_CLOSED)
         try:
             return future.result(timeout)
         except TimeoutError:
             future.cancel()
-            raise self._unusable("the server does not answer in time; check it, and the network") from None
+            raise self.unusable("the server does not answer in time; check it, and the network") from None
         except CancelledError:
-            raise self._unusable(_CLOSED) from None
+            raise self.unusable(_CLOSED) from None
         except StoreUnusable as exc:
             raise DatabaseUnusable(str(exc), exc.failure) from None
 
@@ -91,5 +91,6 @@ class StoreThread:
             self.soon(self._main.cancel)
             self._thread.join(END_TIMEOUT)
 
-    def _unusable(self, why: str) -> DatabaseUnusable:
+    def unusable(self, why: str) -> DatabaseUnusable:
+        """Return the error for a store that cannot be asked now; ``why`` is what happened, and what to do."""
         return DatabaseUnusable(f"{self.shown}: {why}", DatabaseUnavailable(detail=why.partition(";")[0]))

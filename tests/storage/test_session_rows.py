@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -11,9 +12,11 @@ from telethon.crypto import AuthKey
 from telethon.tl.types import InputPeerUser
 
 from adapters.postgres.live_rows import Ownership
+from adapters.postgres.store_thread import StoreThread
 from adapters.session import SessionHeld
 from adapters.session import holdfast_session as sessions_module
-from adapters.session.errors import SessionError, SessionTaken
+from adapters.session.contents import key_fingerprint
+from adapters.session.errors import SessionError, SessionNotSaved, SessionReplaced, SessionTaken
 from adapters.sqlite.errors import DatabaseUnusable
 from tests.adapters.session.support import KEY, RecordingSession, until, user
 from tests.postgres.relay import Relay, relay
@@ -137,6 +140,23 @@ def test_an_account_without_a_session_is_one_that_is_not_there(account: RowSessi
         RecordingSession(store=account.store().place(account.name, account.ownership).make, create=False)
 
 
+def test_another_login_is_taken_over_only_on_purpose(account: RowSessions) -> None:
+    """A session whose account was given another login writes nothing over it, and reads it where that is wanted."""
+    session = logged_in(account.open())
+    account.execute("UPDATE sessions SET key = %s, login = %s", b"n" * 256, key_fingerprint(b"n" * 256))
+    session.process_entities([user(1)])
+    with pytest.raises(SessionReplaced, match="given another login, so nothing is written"):
+        session.flush().wait()
+    assert account.ids() == []
+    with pytest.raises(SessionReplaced):
+        session.reopen()
+    session.reopen(adopt=True)
+    assert session.auth_key.key == b"n" * 256
+    session.close()
+    assert account.ids() == []
+    assert account.key() == b"n" * 256
+
+
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
@@ -165,6 +185,8 @@ def test_one_that_is_refused_holds_up_no_other_of_its_group(store_url: str) -> N
     double.auth_key = AuthKey(KEY)
     beside.save().wait()
     with pytest.raises(SessionError, match=r"\(B\): another account of the database has the same login"):
+        double.save().wait()
+    with pytest.raises(SessionNotSaved, match="its new login is not saved"):
         double.save().wait()
     assert third.key() == b"b" * 256
     assert second.execute("SELECT count(*) FROM sessions") == [(2,)]
@@ -201,6 +223,11 @@ async def test_a_peer_that_cannot_be_looked_up_is_no_unknown_one(
         await session.flush()
         wire.swallow()
         with pytest.raises(DatabaseUnusable, match="does not answer in time"):
+            session.get_input_entity(1)
+        with (
+            patch.object(StoreThread, "call", side_effect=AssertionError("the loop waits once more")),
+            pytest.raises(DatabaseUnusable, match="has not answered a moment ago"),
+        ):
             session.get_input_entity(1)
         wire.restore()
         await session.recall(1)
