@@ -220,6 +220,30 @@ def test_what_was_forgotten_is_found_again(sessions: SessionsUnderTest) -> None:
         session.close()
 
 
+def test_a_name_that_its_bearer_gives_up_is_somebody_else_s(sessions: SessionsUnderTest) -> None:
+    """What the store still says of an entity that has changed since is passed over for the next one."""
+    session = logged_in(sessions.open(gather=3600))
+    with bounded(0):
+        session.process_entities([User(id=number, access_hash=number, first_name="Twin") for number in (40, 60)])
+        session.flush().wait()
+        assert session.get_entity_rows_by_name("Twin") == (40, 40)
+        session.process_entities([User(id=40, access_hash=40, first_name="Alone")])
+        assert session.get_entity_rows_by_name("Twin") == (60, 60)
+        session.close()
+
+
+def test_of_many_with_one_username_the_last_seen_counts(sessions: SessionsUnderTest) -> None:
+    """Even if the store has more of them than are read."""
+    session = logged_in(sessions.open(gather=3600))
+    with bounded(0):
+        for number in range(1, 111):
+            session._contents.put_entities([(number, number, "shared", None, None)], number)
+        session.flush().wait()
+        assert session.entities_in_memory == 0
+        assert session.get_entity_rows_by_username("shared") == (110, 110)
+        session.close()
+
+
 def test_two_processes_have_it_one_after_the_other(sessions: SessionsUnderTest) -> None:
     """While one has it open another one cannot, and may once it is closed and the account is the other's."""
     first = logged_in(sessions.open())
