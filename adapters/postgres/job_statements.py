@@ -228,9 +228,14 @@ RELEASE_WAITING: Final = RowStatement(
 # --- statements with an answer ---------------------------------------------------------------------------------------
 
 DEAD: Final = "NOT EXISTS (SELECT FROM nodes WHERE nodes.id = {node} AND nodes.state <> 'dead')"
-RECOVER: Final = f"""WITH orphans AS (SELECT id FROM jobs WHERE id IN (
-            SELECT id FROM jobs WHERE node IS NOT NULL AND state IN ('queued', 'running')
-                AND {DEAD.format(node="jobs.node")}
+_OPEN: Final = "state IN ('queued', 'running')"
+RECOVER: Final = f"""WITH RECURSIVE lives AS (
+        (SELECT node FROM jobs WHERE node IS NOT NULL AND {_OPEN} ORDER BY node LIMIT 1)
+        UNION ALL SELECT next.node FROM lives, LATERAL (SELECT node FROM jobs
+            WHERE node > lives.node AND {_OPEN} ORDER BY node LIMIT 1) AS next),
+    dead AS (SELECT node FROM lives WHERE {DEAD.format(node="lives.node")}),
+    orphans AS (SELECT id FROM jobs WHERE id IN (
+            SELECT jobs.id FROM dead JOIN jobs ON jobs.node = dead.node WHERE {_OPEN}
             UNION ALL SELECT id FROM jobs WHERE state = 'running' AND node IS NULL) FOR UPDATE SKIP LOCKED),
     places AS (DELETE FROM job_places WHERE {DEAD.format(node="job_places.node")})
     UPDATE jobs SET node = NULL, state = 'queued', losses = losses + (state = 'running')::int,
@@ -238,7 +243,8 @@ RECOVER: Final = f"""WITH orphans AS (SELECT id FROM jobs WHERE id IN (
     FROM orphans WHERE jobs.id = orphans.id RETURNING jobs.id"""
 """(why): puts back what dead lives had, and what came running from another store.
 
-A job that ran counts that as a lost connection, one that was only claimed does not.
+A job that ran counts that as a lost connection, one that was only claimed does not. Every node asks this all the time,
+so it looks at each life that has jobs, and not at each of their jobs.
 """
 GIVE_BACK: Final = """UPDATE jobs SET node = NULL
     WHERE node = %s AND state = 'queued' AND due IS NULL AND account = '' AND NOT id = ANY(%s::bigint[])"""

@@ -22,6 +22,7 @@ CREATE INDEX jobs_waiting ON jobs (account, due) WHERE state = 'queued' AND due 
 CREATE INDEX jobs_by_state ON jobs (state, id);
 CREATE INDEX jobs_ended ON jobs (ended) WHERE state IN ('done', 'cancelled');
 CREATE INDEX jobs_held ON jobs (account) WHERE held AND state = 'queued';
+CREATE INDEX jobs_of_nobody ON jobs (id) WHERE state = 'running' AND node IS NULL;
 CREATE INDEX jobs_of_node ON jobs (node) WHERE node IS NOT NULL AND state IN ('queued', 'running');
 
 -- How many jobs there are, as differences: a row that all nodes count in would make them wait for each other.
