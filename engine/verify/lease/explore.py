@@ -167,7 +167,6 @@ def thorough_cases() -> tuple[LeaseCase, ...]:
         LeaseCase(
             name="two statements or answers are late",
             world=LeaseWorld(law=patient, delays=2),
-            limit=1_000_000,
             silent=False,
         ),
     )
