@@ -11,7 +11,7 @@ import anyio.to_thread
 from adapters.redaction import redacted
 from adapters.sqlite import StorageError
 from engine.config import Config
-from engine.doctor import accounts, alerts, database, limits, network, session_files, storage, web, work
+from engine.doctor import accounts, alerts, database, dead_man, limits, network, session_files, storage, web, work
 from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
 from engine.doctor.session_files import SessionCheck
 
@@ -28,6 +28,7 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
     found = [Finding("config", True, f"{config.path} can be used, {len(config.accounts)} accounts")]
     found += await _run_bounded("storage", partial(storage.check, config, fix))
     found += await _run_bounded("database", partial(database.check, config))
+    found += await _run_bounded(dead_man.NAME, partial(dead_man.check, config))
     found += await _run_bounded("open files", partial(limits.check, config))
     found += await _run_bounded("session_files", partial(session_files.check_directories, config, fix))
     checks = [SessionCheck(config, account, fix) for account in config.accounts]
