@@ -32,7 +32,7 @@ StoreObserver = Callable[[Failure | None, int], None]
 
 MAX_QUEUED_WRITES = 16_384
 MAX_BATCH_ROWS = 4096
-"""RowKind of one transaction; a single write may have more."""
+"""Rows of one transaction; a single write may have more."""
 FIRST_RETRY_SECONDS = 0.05
 """After a transaction that failed once: two nodes may have waited for each other. It doubles with each failure."""
 RETRY_SECONDS = 5.0
