@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from psycopg import IntegrityError
+from psycopg import Error
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import BlockingStore, blocking_store
@@ -28,7 +28,7 @@ from adapters.postgres.session_sql import (
     STATES,
     entity_of,
     identity_of,
-    integrity_text,
+    refusal_text,
     storable,
     writes_of,
 )
@@ -194,11 +194,11 @@ def _writes(account: int, mine: Contents) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
-    """Turn what a constraint refuses into a sentence, without psycopg's own, which quotes values."""
+    """Turn what the server refuses into a sentence, without its own, which can quote a row with its key."""
     try:
         yield
-    except IntegrityError as exc:
-        raise SessionError(f"{path}: {integrity_text(exc)}") from None
+    except Error as exc:
+        raise SessionError(f"{path}: {refusal_text(exc)}") from None
 
 
 def _compare(address: StoreAddress, account: str, path: Path, mine: Contents, *, exactly: bool) -> None:

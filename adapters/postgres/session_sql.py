@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from psycopg import IntegrityError
+from psycopg import Error
 
 from adapters.session.contents import (
     MAX_ENTITIES,
@@ -173,8 +173,8 @@ def _file_row(account: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
     return account, *row
 
 
-def integrity_text(exc: IntegrityError) -> str:
-    """Return what a violated constraint means. psycopg's own text quotes values."""
+def refusal_text(exc: Error) -> str:
+    """Return why the server does not take a row. Its own text can quote it."""
     if exc.diag.constraint_name == "sessions_by_login":
         return (
             "another account of the database has the same login, and Telegram destroys a key that two connections use; "

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 from attrs import define, field, frozen
-from psycopg import IntegrityError
+from psycopg import Error, IntegrityError
 
 from adapters.log_events import event_logger
 from adapters.postgres.address import StoreAddress
@@ -32,7 +32,7 @@ from adapters.postgres.session_sql import (
     WRITE_IDENTITY,
     identity_of,
     identity_values,
-    integrity_text,
+    refusal_text,
     writes_of,
 )
 from adapters.postgres.store_thread import StoreThread
@@ -234,10 +234,10 @@ class SessionRows:
                 for each in batch:
                     await self._write([each])
                 return
-            why = SessionError(f"{batch[0].live.where}: {integrity_text(exc)}")
+            why = SessionError(f"{batch[0].live.where}: {refusal_text(exc)}")
             refused = {batch[0].live: why}
         except Exception as exc:  # a bug, or a database that is not as it was made: the next session is to be written
-            log.exception("session_writer_failed", account=batch[0].live.name)
+            log.error("session_writer_failed", account=batch[0].live.name, exc_info=_without_values(exc))
             if len(batch) > 1:
                 for each in batch:
                     await self._write([each])
@@ -278,6 +278,11 @@ class SessionRows:
         for each in batch:
             pause = each.live.fail(each.dirty, each.waiting, failure)
             self.wake(each.live, max(pause, MIN_PAUSE))
+
+
+def _without_values(exc: Exception) -> Exception:
+    """Return what the log may say of an error: PostgreSQL's own text can quote a whole row, with its key."""
+    return RuntimeError(f"{type(exc).__name__} ({exc.sqlstate})") if isinstance(exc, Error) else exc
 
 
 @frozen

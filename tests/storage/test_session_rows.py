@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 from unittest.mock import patch
 
 import psycopg
@@ -191,6 +192,25 @@ def test_one_that_is_refused_holds_up_no_other_of_its_group(store_url: str) -> N
     assert third.key() == b"b" * 256
     assert second.execute("SELECT count(*) FROM sessions") == [(2,)]
     rows.close(TIMEOUT)
+
+
+def test_an_error_of_the_server_shows_no_key(account: RowSessions, caplog: Any, capsys: Any) -> None:
+    """What PostgreSQL says of a row that it does not take may quote it; neither log nor event does."""
+    session = account.open()
+    account.execute(
+        """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'no row %%', encode(NEW.key, 'escape'); END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION refuse()"""
+    )
+    session.set_dc(2, "127.0.0.1", 443)
+    session.auth_key = AuthKey(b"SECRET__" * 32)
+    until(lambda: "DatabaseUnavailable" in session.names())
+    account.execute("DROP TRIGGER refuse ON sessions")
+    session.save().wait()
+    told = "".join([repr(session.told), caplog.text, *capsys.readouterr()])
+    assert "RaiseException" in told
+    assert "SECRET__" not in told
+    session.close()
 
 
 # --- a store that is away --------------------------------------------------------------------------------------------
