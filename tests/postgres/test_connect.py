@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
+from adapters.postgres import connect as connect_module
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StorePool, StoreTimeouts
 from adapters.postgres.errors import StoreUnusable
@@ -44,12 +45,15 @@ async def test_a_connection_has_the_settings_on_which_the_rest_relies(empty_stor
     assert values == ["on", "3s", "7s", "UTC"]
 
 
-async def test_a_query_in_a_black_hole_ends_at_its_deadline(wire: Relay, empty_store_url: str) -> None:
+async def test_a_query_in_a_black_hole_ends_at_its_deadline(
+    wire: Relay, empty_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It fails without a cancellation, which would need a second connection through the same hole."""
+    monkeypatch.setattr(connect_module, "_END", 10 * TIMEOUT)  # it notices that its socket was shut down
     connection = await connect(through(wire, empty_store_url), SHORT)
     wire.swallow()
     with pytest.raises(StoreUnusable, match="does not answer") as caught:
-        await connection.execute("SELECT 1")
+        await asyncio.wait_for(connection.execute("SELECT 1"), TIMEOUT)
     assert caught.value.uncertain
     assert isinstance(caught.value.failure, DatabaseUnavailable)
     assert wire.connections == 1
@@ -72,7 +76,7 @@ async def test_a_cancelled_query_is_not_cancelled_at_the_server(wire: Relay, emp
 
 async def test_a_connection_is_closed_under_a_query(wire: Relay, empty_store_url: str) -> None:
     """The query fails at once, whatever its deadline, and only then is the descriptor free."""
-    connection = await connect(through(wire, empty_store_url), StoreTimeouts(query=TIMEOUT))
+    connection = await connect(through(wire, empty_store_url), StoreTimeouts(query=10 * TIMEOUT))
     number = connection.raw.pgconn.socket
     wire.swallow()
     errors: list[StoreUnusable] = []
@@ -82,7 +86,7 @@ async def test_a_connection_is_closed_under_a_query(wire: Relay, empty_store_url
             await connection.execute("SELECT 1")
         errors.append(caught.value)
 
-    async with anyio.create_task_group() as tasks:
+    async with asyncio.timeout(TIMEOUT), anyio.create_task_group() as tasks:
         tasks.start_soon(query)
         await anyio.lowlevel.checkpoint()
         connection.close()
