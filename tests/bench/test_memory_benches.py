@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.bench import isolation, memory_entities
 from tests.bench.isolation import FloodPhase
 from tests.bench.memory_entities import CONTENDERS, OURS
