@@ -38,9 +38,9 @@ class ConnectionSocket:
     """When to stop waiting for the client's FIN, after our own."""
 
     @property
-    def was_reset(self) -> bool:
-        """Whether the client has reset the connection: what it sent before has arrived before that."""
-        return self.reader.exception() is not None
+    def is_over(self) -> bool:
+        """Whether we have ended the connection, or the client has reset it: what it sent has arrived before that."""
+        return self.closed or self.reader.exception() is not None
 
     def send(self, packet: bytes) -> bool:
         """Hand a packet to the kernel; return False when the client does not read and the connection was reset."""

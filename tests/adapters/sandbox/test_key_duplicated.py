@@ -102,7 +102,8 @@ async def test_one_after_the_other_is_not_in_parallel() -> None:
         assert dc.stats()["logins_destroyed"] == 0
 
 
-async def test_what_waited_in_the_datacenter_is_not_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["client", "datacenter"])
+async def test_what_waited_in_the_datacenter_is_not_in_parallel(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     """Requests that had arrived before their connection was reset are looked at after the next one has begun."""
     monkeypatch.setattr(connection, "MAX_REQUESTS_IN_FLIGHT", 1)
     async with Sandbox() as dc:
@@ -113,9 +114,12 @@ async def test_what_waited_in_the_datacenter_is_not_in_parallel(monkeypatch: pyt
             asked = asyncio.ensure_future(first([STATE()] * 4))
             while dc.stats()["requests"].get("updates.getState", 0) == before:
                 await anyio.sleep(0.005)
-            transport = first._sender._connection._writer.transport
-            reset_on_close(transport.get_extra_info("socket"))
-            transport.abort()
+            if by == "client":
+                transport = first._sender._connection._writer.transport
+                reset_on_close(transport.get_extra_info("socket"))
+                transport.abort()
+            else:
+                await dc.inject(Fault(FaultKind.RESET, ALICE))
             async with use(dc, copy_of(dc, session)) as second:
                 await second(STATE())
                 while dc.stats()["connections"] > 1:
