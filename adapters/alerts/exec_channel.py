@@ -37,10 +37,11 @@ class ExecChannel:
 
     async def send(self, *, key: str, subject: str, body: str, tone: str, data: bytes, timeout: float) -> None:
         """Give ``data`` to the command, which has ``timeout`` seconds. Raises ``AlertNotSent``; the rest is unused."""
+        ends = anyio.current_time() + timeout
         process = await self._start(timeout)
         output = bytearray()
         try:
-            with anyio.fail_after(timeout):
+            with anyio.fail_after(ends - anyio.current_time()):
                 await _talk(process, data, output)
         except TimeoutError:
             if process.returncode is None:  # else it has ended, and a child of its own keeps the pipe

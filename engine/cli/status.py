@@ -40,6 +40,8 @@ from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.memory_lines import page as memory_lines
 from engine.console.names import matching
+from engine.console.program_lines import as_data as program_data
+from engine.console.program_lines import page as program_lines
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
@@ -111,7 +113,7 @@ class _Look:
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
         lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
-        lines += hole_lines(self.holes, self.config)
+        lines += [*program_lines(self.programs, now), *hole_lines(self.holes, self.config)]
         if self.ledger:
             from engine.console.ledger_lines import page as ledger_lines  # noqa: PLC0415 - only with --verbose
 
@@ -137,10 +139,7 @@ class _Look:
         """What ``--json`` prints."""
         incidents = [incident_data(each) for each in self.incidents]
         found = {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
-        found["programs"] = [
-            {"name": each.program, "account": each.account, "acknowledged_at": iso(each.at), "behind": each.behind}
-            for each in self.programs
-        ]
+        found["programs"] = program_data(self.programs)
         found["holes"] = hole_data(self.holes, self.config)
         if self.memory is not None:
             for account in found["accounts"]:

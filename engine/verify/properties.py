@@ -38,7 +38,7 @@ from states.events import (
 from states.guards import UNEXPECTED_TRIES
 from states.limits import OF_REQUESTS
 from states.rules import FAILED_ATTEMPT
-from states.schedules import Backoff, Then
+from states.schedules import Backoff, Renewal, Then
 from states.snapshot import UNKNOWN_KEY_TRIES
 
 Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | None]
@@ -152,6 +152,8 @@ def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration
         if not isinstance(effect, Wait) or not hasattr(event, "schedule"):
             continue
         schedule = getattr(policy.backoff, event.schedule)
+        if isinstance(schedule, Renewal):
+            return "an account without its updates waits, and has no connection meanwhile"
         if isinstance(schedule, Backoff):
             low, high = schedule.first * (1 - schedule.jitter), schedule.cap
         else:
@@ -310,10 +312,12 @@ def waits_move_with_the_clock(
     then = now - event.seconds  # the same moment, by the clock as it was
     if (wrong := too_long(at, now)) is not None:
         return wrong
+    if len(was.holds) != len(at.holds):
+        return "a clock that was set begins or ends a hold"
     waits = [(old.until, new.until, new.length) for old, new in zip(was.holds, at.holds, strict=True)]
     if was.stall is not None and was.stall.until is not None and was.stall.until > then:
-        assert at.stall is not None
-        assert at.stall.until is not None, "a clock that was set ends no wait"
+        if at.stall is None or at.stall.until is None:
+            return "a clock that was set ends a wait"
         waits.append((was.stall.until, at.stall.until, at.stall.length))
     if at.state is State.BACKOFF and was.deadline is not None and at.deadline is not None:
         waits.append((was.deadline, at.deadline, at.wait))

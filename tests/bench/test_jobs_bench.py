@@ -23,6 +23,7 @@ def test_a_job_that_is_not_done_is_noticed(tmp_path: Path) -> None:
         jobs.check(tmp_path / "x.db", 2)
 
 
+@pytest.mark.slow
 def test_rates_are_a_table(tmp_path: Path) -> None:
     """There is a row for each contender, and a target."""
     lines = jobs.rates(tmp_path, jobs=200, rounds=2).lines()
@@ -31,6 +32,7 @@ def test_rates_are_a_table(tmp_path: Path) -> None:
     assert "against a commit per step" in lines[7]
 
 
+@pytest.mark.slow
 def test_flatness_is_a_table(tmp_path: Path) -> None:
     """There is a row for each length of the queue, measured in processes of their own."""
     lines = jobs.flatness(tmp_path, queues=(200, 400), rounds=1).lines()

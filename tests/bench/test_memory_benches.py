@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.bench import isolation, memory_entities
 from tests.bench.isolation import FloodPhase
 from tests.bench.memory_entities import CONTENDERS, OURS
@@ -22,6 +24,7 @@ def test_a_session_that_keeps_everything_misses_its_targets() -> None:
     assert missed({**same, OURS: ours}) == []
 
 
+@pytest.mark.slow
 def test_a_contender_answers_whatever_it_is_asked(tmp_path: Path) -> None:
     """Ours and Telethon's, each with a session that knows three thousand, find whomever they are asked for."""
     path = tmp_path / "account.session"

@@ -228,7 +228,8 @@ async def run(directory: Path, plan: FollowPlan) -> FollowFigures:
                 if code := await harness.finish(engine, signal.SIGTERM):
                     raise Lost(f"the last run ended with {code}:\n{harness.text[-3000:]}")
         if complaint := COMPLAINTS.search(harness.text):
-            raise Lost(f"a log says {complaint.group()!r}:\n{harness.text[-6000:]}")
+            around = harness.text[max(0, complaint.start() - 2000) : complaint.end() + 4000]
+            raise Lost(f"a log says {complaint.group()!r}:\n{around}")
         stored, missed, doubled, different, _ = differences(dc, plan, file)
         complete, named = await prove(harness, plan, file, dc)
         return FollowFigures(

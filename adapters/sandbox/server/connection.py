@@ -285,7 +285,8 @@ class Connection:
             self._answer_layer(message.msg_id, value)
             return
         assert self._key is not None
-        if not isinstance(value, LAYER_REQUESTS):
+        # A request that waited here while its connection ended and its client made another is no use in parallel.
+        if not isinstance(value, LAYER_REQUESTS) and not self._socket.is_over:
             self._requests.note_use(self._key, query)
         if calm:
             self._send(self._requests.answer(message.msg_id, self._key, query, None), reply=True, content=True)

@@ -37,6 +37,11 @@ class ConnectionSocket:
     close_deadline: float | None = None
     """When to stop waiting for the client's FIN, after our own."""
 
+    @property
+    def is_over(self) -> bool:
+        """Whether we have ended the connection, or the client has reset it: what it sent has arrived before that."""
+        return self.closed or self.reader.exception() is not None
+
     def send(self, packet: bytes) -> bool:
         """Hand a packet to the kernel; return False when the client does not read and the connection was reset."""
         if self.closed or self.dripping or self.framing is None or self._writer.is_closing():

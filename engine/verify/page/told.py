@@ -11,13 +11,14 @@ from engine.verify.world import ALIKE, NOW, Bounds, Configuration
 from states import Snapshot, State
 from states.answers import GuardAnswer
 from states.effects import Effect
-from states.snapshot import ADVICE, Action, Cause, Stall, Trouble
+from states.snapshot import ADVICE, Action, Cause, Restriction, Stall, Trouble
 
 NOTHING: Final = ("0", "no", "none")
 """The values of fields that say nothing."""
 COUNTED: Final = ("attempt", "failures", "silences")
 OF_SNAPSHOT: Final = (
-    *COUNTED, "streak", "cause", "deadline", "stable", "exhausted", "limited", "database", "stall", "resumes",
+    *COUNTED, "streak", "cause", "deadline", "stable", "exhausted", "limited", "restricted", "database", "stall",
+    "resumes",
 )  # fmt: skip
 """Fields of the snapshot that differ between configurations. All others are the same in all of them."""
 DERIVED: Final = ("parked", "waiting_for_turn", "waits_for_network", "doubts_key", "action")
@@ -38,7 +39,8 @@ class TellingField:
 def telling_fields() -> list[TellingField]:
     """Return the fields that the page shows of each configuration, in its order."""
     snapshot, world = field_docs(Snapshot), field_docs(Configuration)
-    snapshot["database"], snapshot["stall"] = Trouble.__doc__ or "", Stall.__doc__ or ""
+    for name, kind in (("restricted", Restriction), ("database", Trouble), ("stall", Stall)):
+        snapshot[name] = kind.__doc__ or ""
     return [
         *(TellingField("snapshot", name, snapshot.get(name, "")) for name in OF_SNAPSHOT),
         *(TellingField("snapshot", name, getattr(Snapshot, name).__doc__ or "") for name in DERIVED),
@@ -80,6 +82,8 @@ def tell(value: Any, name: str = "") -> str:
             return f"{value.value}: {ADVICE[value]}"
         case Cause():
             return value.event
+        case Restriction():
+            return value.limit
         case Trouble():
             return f"told {tell(value.told)}"
         case Stall():

@@ -155,3 +155,23 @@ async def test_a_command_that_is_cancelled_while_it_begins_leaves_no_process(
 def test_the_command_is_in_no_repr(tmp_path: Path) -> None:
     """Its arguments may have a token."""
     assert "tok" not in repr(ExecChannel(("curl", "tok"), tmp_path))
+
+
+async def test_the_start_of_a_command_is_part_of_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that takes long to begin has what is left of it."""
+    begun, ends = list[float](), list[float]()
+    start, talk = ExecChannel._start, exec_channel._talk
+
+    async def slow_start(self: ExecChannel, timeout: float) -> asyncio.subprocess.Process:
+        begun.append(anyio.current_time())
+        await anyio.sleep(0.1)
+        return await start(self, timeout)
+
+    async def noted(*args: Any) -> None:
+        ends.append(anyio.current_effective_deadline())
+        await talk(*args)
+
+    monkeypatch.setattr(ExecChannel, "_start", slow_start)
+    monkeypatch.setattr(exec_channel, "_talk", noted)
+    await run("pass", tmp_path)
+    assert ends[0] <= begun[0] + TIMEOUT + 0.001  # the clock is a float that is added and subtracted

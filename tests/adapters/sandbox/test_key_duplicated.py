@@ -1,13 +1,18 @@
 """A login that two connections use in parallel is destroyed, as in Telegram; a new connection may take over."""
 
+import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sandbox.server import connection
+from adapters.sockets import reset_on_close
 from tests.adapters.sandbox.harness import ALICE, BOB, PING, STATE, connect, is_alive, new_session, record_texts
 
 
@@ -94,6 +99,34 @@ async def test_one_after_the_other_is_not_in_parallel() -> None:
             while dc.stats()["connections"] > 1:
                 await first(PING(1))
             await first(STATE())
+        assert dc.stats()["logins_destroyed"] == 0
+
+
+@pytest.mark.parametrize("by", ["client", "datacenter"])
+async def test_what_waited_in_the_datacenter_is_not_in_parallel(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Requests that had arrived before their connection was reset are looked at after the next one has begun."""
+    monkeypatch.setattr(connection, "MAX_REQUESTS_IN_FLIGHT", 1)
+    async with Sandbox() as dc:
+        session = new_session(dc, ALICE)
+        async with use(dc, session) as first:
+            before = dc.stats()["requests"].get("updates.getState", 0)
+            await dc.inject(Fault(FaultKind.SLOW, ALICE, seconds=0.5, times=1))
+            asked = asyncio.ensure_future(first([STATE()] * 4))
+            while dc.stats()["requests"].get("updates.getState", 0) == before:
+                await anyio.sleep(0.005)
+            if by == "client":
+                transport = first._sender._connection._writer.transport
+                reset_on_close(transport.get_extra_info("socket"))
+                transport.abort()
+            else:
+                await dc.inject(Fault(FaultKind.RESET, ALICE))
+            async with use(dc, copy_of(dc, session)) as second:
+                await second(STATE())
+                while dc.stats()["connections"] > 1:
+                    await second(PING(1))
+                await second(STATE())
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asked
         assert dc.stats()["logins_destroyed"] == 0
 
 
