@@ -74,6 +74,10 @@ class CannotMove(StoreError):
     """An account cannot go to that node."""
 
 
+class AccountElsewhere(StoreError):
+    """This node does not own the account, so what it would store of it is not taken."""
+
+
 class Fenced(StoreError):
     """The life of this node has ended in the store, so nothing that it writes is taken any more."""
 

@@ -4,7 +4,29 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from adapters.postgres.statements import RowStatement
+from adapters.sqlite.ledger_schema import MAX_ROWS
 from states.ledger import HoleCause, LedgerRow
+
+NAME: Final = RowStatement(
+    "name",
+    """INSERT INTO names (name) SELECT c0 FROM rows WHERE NOT EXISTS (SELECT FROM names WHERE name = c0)
+    ON CONFLICT DO NOTHING""",
+    types=("text",),
+    order=20,
+    latest=True,
+)
+"""(account): gives it a number, which an account has that was in the journal."""
+
+LOGIN: Final = RowStatement(
+    "login of a user",
+    """INSERT INTO logins (account, login, "user")
+    SELECT names.id, c1, c2 FROM rows JOIN names ON names.name = c0
+    ON CONFLICT (account) DO UPDATE SET login = excluded.login, "user" = excluded."user\"""",
+    types=("text", "text", "bigint"),
+    order=21,
+    latest=True,
+)
+"""(account, fingerprint of the key, user): ``prove`` finds the rows by it."""
 
 CUT: Final = RowStatement(
     "cut",
@@ -78,6 +100,64 @@ FILL: Final = RowStatement(
     key=(0, 1, 2),
 )
 """(user or 0, chat, source, after_id, upto_id or None, at, from_at or None)"""
+
+JOIN_ROWS: Final = RowStatement(
+    "join intervals",
+    """, locked AS MATERIALIZED (SELECT * FROM ledger WHERE user_id IN (SELECT c0 FROM rows)
+            ORDER BY user_id, box, login, after FOR UPDATE),
+        reached AS (SELECT *, coalesce(max(upto) OVER (PARTITION BY user_id, box, login ORDER BY after
+            ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) < after, true) AS begins FROM locked),
+        chains AS (SELECT *, count(*) FILTER (WHERE begins) OVER
+            (PARTITION BY user_id, box, login ORDER BY after) AS chain FROM reached),
+        whole AS (SELECT user_id, box, login, min(after) AS after, max(upto) AS upto, min(since) AS since,
+                max(until) AS until, min(first_id) AS first_id, max(last_id) AS last_id
+            FROM chains GROUP BY user_id, box, login, chain HAVING count(*) > 1),
+        parts AS (DELETE FROM ledger USING reached AS part WHERE NOT begins
+            AND (ledger.user_id, ledger.box, ledger.login, ledger.after)
+                = (part.user_id, part.box, part.login, part.after))
+    UPDATE ledger SET upto = whole.upto, since = whole.since, until = whole.until, first_id = whole.first_id,
+        last_id = whole.last_id
+    FROM whole WHERE (ledger.user_id, ledger.box, ledger.login, ledger.after)
+        = (whole.user_id, whole.box, whole.login, whole.after)""",
+    types=("bigint",),
+    order=35,
+    latest=True,
+)
+"""(user): makes one row of those of a user that touch.
+
+They are locked before they are read, so that no row becomes as long again as it was before another node has cut it.
+"""
+
+DROP_OLDEST: Final = RowStatement(
+    "drop oldest",
+    """DELETE FROM ledger USING (SELECT user_id, box, login, after, c1 AS kept,
+            row_number() OVER (PARTITION BY user_id, box ORDER BY upto DESC) AS place
+        FROM ledger JOIN rows ON user_id = c0) AS old
+    WHERE (ledger.user_id, ledger.box, ledger.login, ledger.after) = (old.user_id, old.box, old.login, old.after)
+        AND old.place > old.kept""",
+    types=("bigint", "bigint"),
+    order=37,
+    latest=True,
+)
+"""(user, rows): deletes the oldest rows of each box of a user that has more."""
+
+DROP_HOLES: Final = RowStatement(
+    "drop holes",
+    """DELETE FROM ledger_holes AS hole USING (SELECT user_id, box, after, cause, c1 AS kept,
+            row_number() OVER (PARTITION BY user_id, box ORDER BY after DESC) AS place
+        FROM ledger_holes JOIN rows ON user_id = c0) AS old
+    WHERE (hole.user_id, hole.box, hole.after, hole.cause) = (old.user_id, old.box, old.after, old.cause)
+        AND old.place > old.kept""",
+    types=("bigint", "bigint"),
+    order=38,
+    latest=True,
+)
+"""(user, rows): deletes the causes of the oldest holes of each box of a user that has more."""
+
+
+def compaction(user: int) -> list[tuple[RowStatement, Sequence[Any]]]:
+    """Return what keeps the ledger of a user small."""
+    return [(JOIN_ROWS, (user,)), (DROP_OLDEST, (user, MAX_ROWS)), (DROP_HOLES, (user, MAX_ROWS))]
 
 
 def ledger_row(row: LedgerRow) -> list[tuple[RowStatement, Sequence[Any]]]:

@@ -1,14 +1,12 @@
 """The ledger of completeness of a running engine: what its accounts have handled, stored together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import anyio
 from attrs import define, field
 
 from adapters.sqlite import ledger_schema, rename_schema, schema
-from adapters.sqlite.queue import Statement
-from adapters.sqlite.writer import GroupWriter
 from states.ledger import HoleCause, LedgerRow
 
 DELAY = 0.2
@@ -18,7 +16,8 @@ COMPACT_EVERY = 6 * 3600.0
 MAX_AT_ONCE = 256
 """Accounts whose rows are stored in one transaction."""
 
-Rows = list[tuple[Statement, Sequence[Any]]]
+Rows = list[tuple[Any, Sequence[Any]]]
+"""Each with its statement, as the store has it."""
 
 
 class RowSource(Protocol):
@@ -38,11 +37,21 @@ class RowSource(Protocol):
         """Note that these rows may not be durable."""
 
 
+class LedgerWriter(Protocol):
+    """What stores the rows; each store has one."""
+
+    async def write_together(self, rows: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+        """Queue rows that become durable in one transaction."""
+
+    async def flush(self) -> None:
+        """Return when everything written before is durable."""
+
+
 @define(eq=False)
 class LedgerStore:
     """Stores what accounts have handled, through ``writer``. ``run`` it for as long as they live."""
 
-    writer: GroupWriter
+    writer: LedgerWriter
     _waiting: dict[RowSource, None] = field(factory=dict, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
     _users: dict[str, tuple[int, str]] = field(factory=dict, init=False)
@@ -60,7 +69,7 @@ class LedgerStore:
 
     async def run(self) -> None:
         """Store rows as they come, until cancelled; join those of earlier runs, at once and then a few times a day."""
-        await self.writer.write_together(ledger_schema.COMPACT)
+        await self._compact()
         while True:
             with anyio.move_on_after(COMPACT_EVERY):
                 while True:
@@ -68,7 +77,11 @@ class LedgerStore:
                     await anyio.sleep(DELAY)
                     self._changed = anyio.Event()
                     await self._store_waiting()
-            await self.writer.write_together(ledger_schema.COMPACT)
+            await self._compact()
+
+    async def _compact(self) -> None:
+        for rows in self._compactions():
+            await self.writer.write_together(rows)
 
     async def _store_waiting(self) -> None:
         while self._waiting:
@@ -84,9 +97,8 @@ class LedgerStore:
         try:
             await self.writer.write_together(
                 [
-                    *((schema.NAME, (account,)) for account in new),
-                    *((rename_schema.LOGIN, (account, login, user)) for account, (user, login) in new.items()),
-                    *(row for _, rows in taken for each in rows for row in rows_of(each)),
+                    *(row for account, (user, login) in new.items() for row in self._login_rows(account, user, login)),
+                    *(row for _, rows in taken for each in rows for row in self._rows_of(each)),
                 ]
             )
             await self.writer.flush()
@@ -98,6 +110,19 @@ class LedgerStore:
         self._users.update(new)
         for ledger, rows in taken:
             ledger.stored(rows)
+
+    # --- what another store writes in its own way ---
+
+    def _rows_of(self, row: LedgerRow) -> Rows:
+        return rows_of(row)
+
+    def _login_rows(self, account: str, user: int, login: str) -> Rows:
+        """Return what says whose rows those of an account are, when it first has some here."""
+        return [(schema.NAME, (account,)), (rename_schema.LOGIN, (account, login, user))]
+
+    def _compactions(self) -> Iterable[Rows]:
+        """Return what keeps the ledger small, by transactions."""
+        return [list(ledger_schema.COMPACT)]
 
 
 def rows_of(row: LedgerRow) -> Rows:

@@ -63,7 +63,7 @@ class LedgerReader:
             *read_rows(self._db, f"{_ROWS} WHERE box = ?", (box,)),
             *read_rows(self._db, f"{_HOLES} WHERE box = ?", (box,)),
         ]
-        rows = [row for each in found if (row := _row_of(each)) is not None]
+        rows = [row for each in found if (row := row_of(each)) is not None]
         return [row for row in rows if users is None or row.user in users]
 
     def boxes(self, user: int) -> dict[int, list[LedgerRow]]:
@@ -73,7 +73,7 @@ class LedgerReader:
         boxes: dict[int, list[LedgerRow]] = {}
         for query in (_ROWS, _HOLES):
             for each in read_rows(self._db, f"{query} WHERE user = ?", (user,)):
-                if (row := _row_of(each)) is not None:
+                if (row := row_of(each)) is not None:
                     boxes.setdefault(row.box, []).append(row)
         return boxes
 
@@ -96,7 +96,7 @@ class LedgerReader:
         ]  # fmt: skip
 
 
-def _row_of(row: Sequence[Any]) -> LedgerRow | None:
+def row_of(row: Sequence[Any]) -> LedgerRow | None:
     """Return a row as it was written; None for one that is spoilt."""
     user, login, box, after, upto, since, until, first, last, cause = row
     numbers = all(isinstance(each, int) for each in (user, box, after, upto))

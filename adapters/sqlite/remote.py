@@ -1,7 +1,7 @@
 """Updates that wait for other programs, and how far each program has acknowledged them, in ``engine.db``."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,10 +48,13 @@ class RemoteStore:
     path: Path
     writer: GroupWriter
 
-    async def load(self) -> tuple[list[StoredCursor], dict[str, StoredFeed]]:
-        """Return all cursors, and where each account's numbers go on. Raises ``StorageError``."""
+    async def load(self, accounts: Collection[str] | None = None) -> tuple[list[StoredCursor], dict[str, StoredFeed]]:
+        """Return the cursors of these accounts (None: all), and where each one's numbers go on.
+
+        Raises ``StorageError``.
+        """
         await self.writer.flush()
-        return await self._read(_load)
+        return await self._read(lambda db: _load(db, accounts))
 
     def add(self, account: str, number: int, *, at: float, place: int, mark: str, body: bytes) -> bool:
         """Queue an update; return False if there is no room for it now. Raises what ``GroupWriter.offer`` raises."""
@@ -100,10 +103,13 @@ class RemoteStore:
         return await anyio.to_thread.run_sync(run)
 
 
-def _load(db: sqlite3.Connection) -> tuple[list[StoredCursor], dict[str, StoredFeed]]:
-    cursors = [StoredCursor(*row) for row in read_rows(db, remote_schema.SELECT_CURSORS) if _is_cursor(row)]
+def _load(db: sqlite3.Connection, accounts: Collection[str] | None) -> tuple[list[StoredCursor], dict[str, StoredFeed]]:
+    rows = read_rows(db, remote_schema.SELECT_CURSORS)
+    cursors = [StoredCursor(*row) for row in rows if _is_cursor(row) and (accounts is None or row[0] in accounts)]
     feeds = {}
     for account, first, last in read_rows(db, remote_schema.SELECT_LAST):
+        if accounts is not None and account not in accounts:
+            continue
         if is_legible(account) and isinstance(first, int) and isinstance(last, int):
             size = read_rows(db, remote_schema.SELECT_SIZE, (account, last))[0][0]
             rows = read_rows(db, remote_schema.SELECT_MARKS, (account, MARKS))

@@ -53,6 +53,10 @@ class UsernameStore:
         """Return what is stored; a row that cannot be read is left out. Raises ``StorageError``."""
         return await anyio.to_thread.run_sync(read_usernames, self.path)
 
+    async def lookups(self, account: str) -> list[float]:
+        """Return when an account has asked (Unix seconds). Raises ``StorageError``."""
+        return list((await self.load()).lookups.get(account, ()))
+
     def put(self, name: StoredName) -> None:
         """Store a name, soon; it is a cache, so that it may be left out when the queue is full."""
         self._offer(username_schema.USERNAME, (name.name, name.peer, name.refusal, name.at))
@@ -80,7 +84,9 @@ def read_usernames(path: Path) -> StoredUsernames:
             return StoredUsernames()
         names = [StoredName(*row) for row in read_rows(connection, username_schema.SELECT) if _is_name(row)]
         rows = read_rows(connection, username_schema.SELECT_LOOKUPS)
-        return StoredUsernames(names, {account: list(_times(text)) for account, text in rows if is_legible(account)})
+        return StoredUsernames(
+            names, {account: list(times_from(text)) for account, text in rows if is_legible(account)}
+        )
 
 
 def _is_name(row: Sequence[Any]) -> bool:
@@ -89,7 +95,8 @@ def _is_name(row: Sequence[Any]) -> bool:
     return is_legible(name) and is_peer and is_legible(refusal) and isinstance(at, int | float) and math.isfinite(at)
 
 
-def _times(text: Any) -> Iterator[float]:
+def times_from(text: Any) -> Iterator[float]:
+    """Yield the times of one account's row; of a row that something else has spoilt, those that can be read."""
     with suppress(ValueError, TypeError, RecursionError):
         found = json.loads(text)
         for each in found[-MAX_TIMES:] if isinstance(found, list) else ():

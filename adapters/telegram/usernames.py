@@ -16,6 +16,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,7 @@ from attrs import define, field
 from telethon import errors, types, utils
 from telethon.tl import TLRequest, functions
 
+from adapters.sqlite.errors import StorageError
 from adapters.sqlite.usernames import StoredName, StoredUsernames
 from adapters.system import ContinuousClock
 from adapters.telegram.classify import RequestHeld, kind_of
@@ -53,6 +55,9 @@ Lookup = Callable[[], Awaitable[Any]]
 
 class UsernameKeeper(Protocol):
     """Stores what is known; ``UsernameStore`` does."""
+
+    async def lookups(self, account: str) -> Sequence[float]:
+        """Return when an account has asked (Unix seconds), here or elsewhere. Raises ``StorageError``."""
 
     def put(self, name: StoredName) -> None:
         """Store a name, soon."""
@@ -119,10 +124,16 @@ class Usernames:
         """Go on with what an earlier engine has stored."""
         for each in stored.names[-MAX_NAMES:]:
             self._put(each)
-        shift = self.clock() - self.now()
         for account, times in stored.lookups.items():
-            self._budgets[account] = budget = LookupBudget()
-            budget.times.extend(sorted(min(each + shift, self.clock()) for each in times))
+            self.take_over(account, times)
+
+    def take_over(self, account: str, times: Iterable[float]) -> None:
+        """Go on with an account's budget as it is stored (Unix seconds), unless more look-ups are known here."""
+        clock = self.clock()
+        shift = clock - self.now()
+        stored = LookupBudget(sorted(min(each + shift, clock) for each in times))
+        if stored.used(clock) > self.used(account):
+            self._budgets[account] = stored
 
     def of(self, account: str) -> "AccountUsernames":
         """Return them as one account uses them."""
@@ -265,6 +276,9 @@ class AccountUsernames:
 
     account: str
     shared: Usernames
+    _is_read: bool = field(default=False, init=False)
+    """Whether its budget goes on from what the engine that had the account before has stored."""
+    _reading: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def resolve(self, client: Any, request: Any, lookup: Callable[[Lookup], Awaitable[Any]]) -> Any:
         """Return the answer to a ``contacts.resolveUsername``.
@@ -336,11 +350,22 @@ class AccountUsernames:
         return await lookup(partial(self._charge, request))
 
     async def _charge(self, request: Any) -> None:
+        await self._read_budget()
         if wait := self.shared.wait(self.account):
             self.shared.counts["refused"] += 1
             raise LookupsUsedUp(request, math.ceil(wait), self.shared.per_day)
         self.shared.counts["lookup"] += 1
         await self.shared.charge(self.account)
+
+    async def _read_budget(self) -> None:
+        """Read how much of the budget is used, once: the account may have lived elsewhere."""
+        if self._is_read or self.shared.keeper is None:
+            return
+        async with self._reading:
+            if not self._is_read:
+                with suppress(StorageError):  # what is known here counts, and the next look-up asks again
+                    self.shared.take_over(self.account, await self.shared.keeper.lookups(self.account))
+                    self._is_read = True
 
     async def send_charged(self, lookups: Sequence[Any], send: Callable[[], Awaitable[Any]]) -> Any:
         """Send what looks these names up, wrapped or several at once: that is counted, and not answered from here."""

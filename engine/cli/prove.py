@@ -5,9 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final
 
-from adapters.session.lookup import chat_named, knows_chat, user_of
-from adapters.sqlite.ledger_reader import LedgerReader
-from engine import paths
+from engine.app.stored_ledger import KnownChats, open_ledger
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -55,16 +53,15 @@ def prove(
     begin = parse_period(since, None).since if since is not None else None
     with reporting_errors():
         settings = load(config)
-        directory = settings.storage.directory
-        have_engine_look(directory)
+        have_engine_look(settings.storage.directory)
         accounts = _accounts(settings, account)
-        with LedgerReader.open(directory / paths.DATABASE) as reader:
+        with open_ledger(settings.storage) as (reader, chats):
             users = reader.users()
-            known = {each.name: users.get(each.name) or user_of(each.session) for each in accounts}
-            number = _chat_of(chat, accounts)
+            known = {each.name: users.get(each.name) or chats.user_of(each) for each in accounts}
+            number = _chat_of(chat, accounts, chats)
             box = -number - CHANNELS if number < -CHANNELS else 0
             if not box:
-                accounts = _only_one(accounts, number, chat)
+                accounts = _only_one(accounts, number, chat, chats)
             wanted = [user for each in accounts if (user := known[each.name]) is not None]
             rows = reader.rows(box, wanted if account is not None or not box else None)
             fills = reader.fills(number, 0 if box else next(iter(wanted), 0))
@@ -89,13 +86,13 @@ def _accounts(settings: "Config", name: str | None) -> "Sequence[AccountConfig]"
         fail(EXIT_BAD_INPUT, str(exc))
 
 
-def _chat_of(chat: str, accounts: "Sequence[AccountConfig]") -> int:
-    """Return the marked id of a chat; exit if no session file knows its name."""
+def _chat_of(chat: str, accounts: "Sequence[AccountConfig]", chats: KnownChats) -> int:
+    """Return the marked id of a chat; exit if no session knows its name."""
     if _NUMBER.fullmatch(chat) and int(chat):
         return int(chat)
     if chat.startswith("@") and len(chat) > 1:
         for each in accounts:
-            if (found := chat_named(each.session, chat)) is not None:
+            if (found := chats.chat_named(each, chat)) is not None:
                 return found
     fail(
         EXIT_BAD_INPUT,
@@ -103,10 +100,12 @@ def _chat_of(chat: str, accounts: "Sequence[AccountConfig]") -> int:
     )
 
 
-def _only_one(accounts: "Sequence[AccountConfig]", number: int, chat: str) -> "Sequence[AccountConfig]":
+def _only_one(
+    accounts: "Sequence[AccountConfig]", number: int, chat: str, chats: KnownChats
+) -> "Sequence[AccountConfig]":
     """Return the account whose private chat it is; exit if it may be that of several."""
     if len(accounts) > 1:
-        accounts = [each for each in accounts if knows_chat(each.session, number)] or accounts
+        accounts = [each for each in accounts if chats.knows_chat(each, number)] or accounts
     if len(accounts) > 1:
         names = ", ".join(each.name for each in accounts[:3])
         fail(EXIT_BAD_INPUT, f"{chat} is a chat that each account has for itself; say whose with --account ({names}…)")

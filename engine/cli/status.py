@@ -12,10 +12,10 @@ from attrs import define, evolve, frozen
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
-from adapters.sqlite.ledger_reader import LedgerReader
-from adapters.sqlite.remote_reader import CursorLine, cursor_lines
+from adapters.sqlite.remote_reader import CursorLine
 from engine import paths
 from engine.app.stored_jobs import open_jobs
+from engine.app.stored_ledger import StoredLedger, open_ledger, read_cursors
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     AsJson,
@@ -156,13 +156,13 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSummary]":
+def _read_ledger(outline: Outline, names: Sequence[str]) -> "dict[str, LedgerSummary]":
     """Return how complete what each of these accounts has handled is."""
     from engine.console.ledger_lines import summary_of  # noqa: PLC0415 - as above
     from states.completeness import assess  # noqa: PLC0415 - as above
 
     try:
-        with LedgerReader.open(directory / paths.DATABASE) as reader:
+        with open_ledger(outline) as (reader, _):
             return {
                 name: summary_of(assess(rows) for rows in reader.boxes(user).values())
                 for name, user in reader.users().items()
@@ -172,10 +172,10 @@ def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSumm
         return {}
 
 
-def _read_holes(directory: Path, accounts: Collection[str]) -> list[OpenHoles]:
+def _read_holes(outline: Outline, accounts: Collection[str]) -> list[OpenHoles]:
     """Return of which chats these accounts have missed something lately, the most first."""
     try:
-        with LedgerReader.open(directory / paths.DATABASE) as reader:
+        with open_ledger(outline) as (reader, _):
             broken = reader.broken()
             if not broken:
                 return []
@@ -190,7 +190,7 @@ def _read_holes(directory: Path, accounts: Collection[str]) -> list[OpenHoles]:
     return sorted((each for each in found if each.count), key=lambda each: (-each.count, each.chat))
 
 
-def _holes_of(reader: LedgerReader, chat: int, box: int, user: int | None, name: str | None) -> OpenHoles:
+def _holes_of(reader: StoredLedger, chat: int, box: int, user: int | None, name: str | None) -> OpenHoles:
     """Return what is missing of a channel, whoever was in it, or of an account's own box."""
     from states.completeness import assess  # noqa: PLC0415 - only if something may be missing
 
@@ -229,9 +229,9 @@ def _look(
     memory = _read_memory(outline.directory, info) if verbose else None
     if memory:
         memory = {name: each for name, each in memory.items() if name in accounts}
-    ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
-    programs = [each for each in cursor_lines(outline.directory / paths.DATABASE) if each.account in accounts]
-    holes = _read_holes(outline.directory, accounts) if before is None else before.holes
+    ledger = _read_ledger(outline, list(accounts)) if verbose else None
+    programs = [each for each in read_cursors(outline) if each.account in accounts]
+    holes = _read_holes(outline, accounts) if before is None else before.holes
     jobs = _read_jobs(outline)
     return _Look(info, accounts, jobs, incidents, memory, ledger, programs, holes, outline.path)
 

@@ -6,7 +6,7 @@ bounds of the config falls out, and the program is told how many those were.
 
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -40,10 +40,10 @@ log = structlog.get_logger("holdfast.remote")
 
 
 class UpdateStore(Protocol):
-    """Where updates and cursors are stored, see ``adapters/sqlite/remote.py``."""
+    """Where updates and cursors are stored, see ``adapters/sqlite/remote.py`` and ``adapters/postgres/remote.py``."""
 
-    async def load(self) -> tuple[list[Any], dict[str, Any]]:
-        """Return all cursors, and where each account's numbers go on."""
+    async def load(self, accounts: Collection[str] | None = None) -> tuple[list[Any], dict[str, Any]]:
+        """Return the cursors of these accounts (None: all of this engine), and where each one's numbers go on."""
 
     def add(self, account: str, number: int, *, at: float, place: int, mark: str, body: bytes) -> bool:
         """Queue an update; return False if there is no room for it now."""
@@ -138,9 +138,11 @@ class Feeds:
     wall: Callable[[], float] = time.time
     feeds: dict[str, Feed] = field(factory=dict, init=False)
 
-    async def load(self) -> None:
-        """Go on where the file is."""
-        cursors, stored = await self.store.load()
+    async def load(self, accounts: Collection[str] | None = None) -> None:
+        """Go on where the store is: with all accounts, or with these, which have come to this engine."""
+        cursors, stored = await self.store.load(accounts)
+        for account in accounts or ():
+            self.leave(account)  # what was known when it was here before
         for each in cursors:
             known = stored.get(each.account)
             feed = self.feeds.get(each.account)
@@ -156,6 +158,12 @@ class Feeds:
             known = stored[account]
             self.feeds[account] = Feed(account, uuid4().hex, known.last, known.size, known.last, known.first - 1)
         await self.check()
+
+    def leave(self, account: str) -> None:
+        """Forget an account that has gone to another engine; what is stored of it is that one's now."""
+        if (feed := self.feeds.pop(account, None)) is not None:
+            feed.cursors.clear()
+            feed.changed.notify()
 
     def wants(self, account: str) -> bool:
         """Return whether a program wants the updates of an account."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.storage.job_stores import JobsUnderTest, sqlite_jobs
+from tests.storage.part_stores import PartsUnderTest, SqliteParts
 from tests.storage.stores import SqliteStore, StoreUnderTest
 
 
@@ -30,3 +31,13 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobsUnderTe
 
     with postgres_jobs(request.getfixturevalue("postgres")) as database:
         yield database
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def parts(request: pytest.FixtureRequest, tmp_path: Path) -> PartsUnderTest:
+    """Return an empty store of each kind, for what an engine keeps beside its journal and its jobs."""
+    if request.param == "sqlite":
+        return SqliteParts(tmp_path)
+    from tests.storage.postgres_parts import PostgresParts
+
+    return PostgresParts(request.getfixturevalue("store_url"))

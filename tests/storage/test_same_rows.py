@@ -1,12 +1,15 @@
 """What jobs store of chats and boxes becomes the same rows in each store, whatever comes in which order."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.postgres.ledger_statements import compaction
 from adapters.sqlite.jobs import ReadHistory
+from adapters.sqlite.ledger_schema import COMPACT
 from adapters.sqlite.messages import Deletion, Message, Stored
 from states.ledger import HoleCause, Interval, LedgerRow
 from tests.postgres.server import PostgresServer
@@ -56,8 +59,10 @@ SET_BACK = [
 """A box whose numbers were set back into an interval that was handled."""
 
 
-async def written(store: JobsUnderTest, told: list[list[tuple[list[Stored], Any]]], user: str) -> list[Any]:
-    """Return what a store has after each story, from nothing."""
+async def written(
+    store: JobsUnderTest, told: list[list[tuple[list[Stored], Any]]], user: str, compact: Sequence[Any] = ()
+) -> list[Any]:
+    """Return what a store has after each story, from nothing; ``compact`` is written at its end."""
     found = []
     async with store.engine() as engine:
         await engine.add([new()])
@@ -66,6 +71,10 @@ async def written(store: JobsUnderTest, told: list[list[tuple[list[Stored], Any]
                 store.execute(f"DELETE FROM {table}")
             for batch, history in story:
                 await engine.keep(stored(store), _apart(batch), (), history)
+                await engine.flush()
+            if compact:
+                writer: Any = engine
+                await writer.writer.write_together(compact)
                 await engine.flush()
             found.append([store.rows(question.format(user=user)) for question in QUESTIONS])
     return found
@@ -93,5 +102,25 @@ async def test_what_is_kept_becomes_the_same_rows(tmp_path: Path, postgres: Post
     collect()
     with sqlite_jobs(tmp_path) as file, postgres_jobs(postgres) as database:
         first, second = await written(file, told, "user"), await written(database, told, "user_id")
+    for story, one, other in zip(told, first, second, strict=True):
+        assert one == other, story
+
+
+ledgers = st.lists(st.tuples(st.lists(ledger_rows, min_size=1, max_size=9), st.none()), min_size=1, max_size=5)
+
+
+async def test_what_is_compacted_becomes_the_same_rows(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Intervals of several users, boxes and logins, which touch, overlap or do not."""
+    told: list[Any] = []
+
+    @settings(max_examples=40, database=None)
+    @given(ledgers)
+    def collect(story: Any) -> None:
+        told.append(story)
+
+    collect()
+    with sqlite_jobs(tmp_path) as file, postgres_jobs(postgres) as database:
+        first = await written(file, told, "user", COMPACT)
+        second = await written(database, told, "user_id", [*compaction(1), *compaction(2)])
     for story, one, other in zip(told, first, second, strict=True):
         assert one == other, story
