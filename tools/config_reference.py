@@ -16,6 +16,7 @@ import attrs
 from attrs import frozen
 
 from engine.config import AlertConfig, Config, Fleet
+from engine.config.node import NodeSection
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
 from engine.config.sections import DatacenterConfig, Storage, Telegram
@@ -50,6 +51,8 @@ UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
 DEFAULTS: Final[Mapping[tuple[type[Any], str], str]] = {
     (Group, "title"): "as `name`",
     (Storage, "directory"): "`data`",
+    (NodeSection, "name"): "host name",
+    (NodeSection, "host"): "host name",
     (HealthSection, "ready_when"): "`90%`",
     (SandboxSection, "seed"): "random",
 }

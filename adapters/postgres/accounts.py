@@ -94,6 +94,10 @@ class AccountRows:
         )
         return frozenset(name for (name,) in rows)
 
+    async def listed(self) -> dict[str, str]:
+        """Return all accounts that are in a config, each with its pattern of hosts."""
+        return dict(await self._execute("SELECT name, hosts FROM accounts WHERE hosts <> '' ORDER BY id", {}))
+
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._execute(

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import uuid4
 
 import anyio
@@ -29,6 +29,7 @@ from engine.app.jobs import JobService
 from engine.app.journal import follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_sessions_of_engines, watch_locks
+from engine.app.node_work import node_of
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
 from engine.app.reload import Reloader
@@ -44,6 +45,7 @@ from engine.control import ControlHandlers, ControlServer
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
 from engine.journal.follow import JournalFollower
+from engine.journal.ports import JournalStore
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -53,10 +55,14 @@ from engine.work.decorators import (
     check_event,
     check_kind,
 )
+from engine.work.ports import WorkStorage
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
 from states.effects import ReleaseRequests
 from states.jobs import Job
+
+if TYPE_CHECKING:  # most engines are no nodes
+    from engine.app.node import EngineNode
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -95,10 +101,12 @@ class Engine:
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _lock: EngineLock | None = field(default=None, init=False, repr=False)
-    _journal: JournalWriter | None = field(default=None, init=False, repr=False)
+    _journal: JournalStore | None = field(default=None, init=False, repr=False)
     _reloader: Reloader | None = field(default=None, init=False, repr=False)
     _live: LiveConfig = field(init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
+    _node: "EngineNode | None" = field(default=None, init=False, repr=False)
+    """What shares the accounts with other engines; None where they are all this one's."""
 
     def __attrs_post_init__(self) -> None:
         self.info = EngineInfo(running=False, pid=os.getpid(), since=time.time())
@@ -108,6 +116,7 @@ class Engine:
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
         self.incidents = IncidentParts(self.config, self.clock)
         self._live = LiveConfig(lambda: self.config)
+        self._node = node_of(self.config, self.fleet, self.stop.now)
         self.source.check(self.jobs.registry)
         if self.config.web is not None:
             preload()
@@ -261,7 +270,8 @@ class Engine:
         self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
         with self._lock.held(self.info.since or 0.0, self._identity):
             check_mark(self.config.storage.directory)
-            refuse_sessions_of_engines(self.config)
+            if self._node is None:
+                refuse_sessions_of_engines(self.config)
             self.info = evolve(self.info, running=True)
             try:
                 yield
@@ -277,9 +287,12 @@ class Engine:
         """
         forks.withhold_loop(asyncio.get_running_loop())
         async with AsyncExitStack() as parts:
+            watchers: list[Watcher] = []
+            if self._node is not None:
+                await parts.enter_async_context(self._node.held())
             with self.stop.startup():
-                watchers = await self._start(parts)
-            if not self.fleet.runners:
+                watchers += await self._start(parts)
+            if not watchers:
                 task_status.started()
                 log.info("start_abandoned")
                 return
@@ -296,26 +309,38 @@ class Engine:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
         opened = opened_journal(self.config, self._identity, self.incidents)
-        journal = self._journal = await parts.enter_async_context(opened)
-        self._follower = follower_of(journal)
-        watch = await self.incidents.begin(journal, self._count_jobs)
+        own, node = await parts.enter_async_context(opened), self._node
+        journal: JournalStore = own
+        jobs: WorkStorage = own.jobs
+        if node is not None:
+            await node.begin()
+            parts.push_async_callback(node.close_sessions)
+            journal = await parts.enter_async_context(node.journal(self._identity, self.incidents))
+            jobs = await parts.enter_async_context(node.jobs())
+            self.jobs.use_accounts(())
+        self._journal = journal
+        self._follower = follower_of(journal, self.config.storage)
+        watch = await self.incidents.begin(own, self._count_jobs, database=None if node is None else str(node.address))
         parts.push_async_callback(watch.close)
-        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
+        self.jobs.open(jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        usernames = Usernames(self.config.usernames.per_day, journal.usernames)
-        made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock)
-        restoration = Restoration(journal, made.connectors)
-        known = await restoration.restore()
-        usernames.begin(await journal.usernames.load())  # after accounts got their new names
-        parts.push_async_callback(restoration.remember)
+        usernames = Usernames(self.config.usernames.per_day, own.usernames)
+        ledger = own.make_ledger() if node is None else None
+        made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock, ledger)
+        restoration = Restoration(own, made.connectors)
+        known: Mapping[str, Snapshot] = {}
+        if node is None:
+            known = await restoration.restore()
+            parts.push_async_callback(restoration.remember)
+        usernames.begin(await own.usernames.load())  # after accounts got their new names
         accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
-        self.remote = RemoteParts(lambda: self.config, accounts, journal.remote, self._handlers)
+        self.remote = RemoteParts(lambda: self.config, accounts, own.remote, self._handlers)
         await self.remote.begin()
-        watch.begin(list(self._accounts), [name for name, at in known.items() if at.paused])
+        watch.begin(list(self._accounts) if node is None else (), [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
-        return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
+        return self._assemble(made, restoration, known, own)  # last: a start that is cancelled makes no runners
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -343,7 +368,7 @@ class Engine:
             tasks.cancel_scope.cancel()
 
     def _assemble(
-        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot]
+        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot], own: JournalWriter
     ) -> Sequence[Watcher]:
         """Add all accounts to the fleet; return what runs beside it."""
         reloader = self._reloader = Reloader(self, parts, restoration, self._handlers)
@@ -364,10 +389,12 @@ class Engine:
             ("the socket for commands", control.run),
             ("the updates for other programs", self.remote.feeds.run),
             ("the reload", reloader.run),
-            retention(self._live, (parts.journal, self.jobs.store, parts.journal.incidents), known.values()),
+            retention(self._live, (parts.journal, self.jobs.store, own.incidents), known.values()),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
+        if self._node is not None:  # the accounts come with its claims
+            return [*watchers, *self._node.watchers(self, parts, self._handlers)]
         for account in self.config.accounts:
             parts.add(account.name, known.get(account.name))
         return watchers

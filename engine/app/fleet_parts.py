@@ -5,7 +5,6 @@ from functools import partial
 
 from attrs import define, field
 
-from adapters.sqlite import JournalWriter
 from adapters.sqlite.ledger import LedgerStore
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
@@ -26,6 +25,7 @@ from engine.fleet.shared_timers import SharedTimers
 from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
+from engine.journal.ports import JournalStore
 from states import Snapshot
 from states.events import ClockJumped
 
@@ -38,17 +38,17 @@ class FleetParts:
     fleet: Supervisor
     connectors: dict[str, TelegramConnector]
     """Those of all accounts, by name."""
-    journal: JournalWriter
+    journal: JournalStore
     usernames: Usernames
     """What all accounts know of usernames."""
     clock: WatchedClock
+    ledger: LedgerStore | None
+    """What the accounts have handled, without a gap; None where nothing keeps it."""
     limiter: ConnectLimiter = field(init=False)
     detector: OutageDetector = field(init=False)
     probe: NetworkProbe = field(init=False)
     credentials: CredentialsWatch = field(init=False)
     refused: RefusedConfig = field(init=False)
-    ledger: LedgerStore = field(init=False)
-    """What the accounts have handled, without a gap."""
     _stagger: AutoStagger | float = field(init=False)
     _probe_timers: SharedTimers = field(factory=SharedTimers, init=False)
     _measure: Callable[[TelegramConnector], None] | None = field(default=None, init=False)
@@ -63,7 +63,6 @@ class FleetParts:
         )
         self.credentials = CredentialsWatch(fleet)
         self.refused = RefusedConfig(fleet)
-        self.ledger = self.journal.make_ledger()
         fleet.waits_of = waits_of
         fleet.life_failed = self.journal.end_life
         fleet.listeners += [self.detector.observe, self.probe.observe]
@@ -77,7 +76,7 @@ class FleetParts:
         connector.usernames = self.usernames.of(account)
         if self._measure is not None:
             self._measure(connector)
-        if connector.inbox.ledger is None:
+        if self.ledger is not None and connector.inbox.ledger is None:
             connector.inbox.use_ledger(AccountLedger(self.ledger, account))
         runner = Runner(
             account=account,
@@ -148,9 +147,10 @@ class FleetParts:
             continuous=ContinuousClock(),
             accept=self.clock.accept,
         )
+        ledger: list[Watcher] = [] if self.ledger is None else [("the ledger", self.ledger.run)]
         return [
             ("the network probe", self.probe.run),
-            ("the ledger", self.ledger.run),
+            *ledger,
             ("the watch over session files", self.credentials.run),
             ("the watch over the shared settings", self.refused.run),
             ("the watch over the clocks", watched_clocks),

@@ -62,9 +62,12 @@ class IncidentParts:
         """The incidents that are open, by number."""
         return {} if self.watch is None else self.watch.book.open
 
-    async def begin(self, journal: JournalWriter, count_jobs: CountJobs) -> IncidentWatch:
+    async def begin(
+        self, journal: JournalWriter, count_jobs: CountJobs, *, database: str | None = None
+    ) -> IncidentWatch:
         """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``.
 
+        ``database`` is what the store of the accounts is called, if it is another one than the engine's own file.
         ``count_jobs`` is that of the engine's own store: each store keeps a connection, which its owner closes.
         """
         store, directory = journal.incidents, self.config.storage.directory
@@ -74,7 +77,7 @@ class IncidentParts:
             clock=self.clock,
             policy=self.config.incidents,
             book=await store.restore(self.clock.now()),
-            database=str(directory / paths.DATABASE),
+            database=str(directory / paths.DATABASE) if database is None else database,
             disk=self._disks[directory],
             ways=lambda account: self._ways.get(account, (DIRECT, NETWORK)),
             disk_of=self._disk_of,

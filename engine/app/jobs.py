@@ -41,6 +41,8 @@ class JobService:
     _own_kinds: list[JobKind] = field(factory=list, init=False)
     """Kinds that the program has added."""
     _known: dict[tuple[str, ...], set[str]] = field(factory=dict, init=False)
+    _owned: Collection[str] | None = field(default=None, init=False)
+    """The accounts that this engine has; None for all of the config."""
 
     @registry.default
     def _read_modules(self) -> JobRegistry:
@@ -93,7 +95,7 @@ class JobService:
         ``ended`` is called with each job that has ended, and the account with which it ran; ``moves_work`` says whether
         others may do the work of an account that cannot.
         """
-        names = [account.name for account in self.config.accounts]
+        names = self._names
         self._store = store
         self.dispatcher = Dispatcher(
             accounts=names,
@@ -141,7 +143,21 @@ class JobService:
         """Go by another config from now on: jobs that run end as they began."""
         self.config, self.registry = config, registry
         self._known.clear()
-        names = [account.name for account in config.accounts]
+        self._use_names()
+
+    def use_accounts(self, names: Collection[str]) -> None:
+        """Work with these accounts of the config from now on; the others are other nodes'. Call it before ``open``."""
+        self._owned = names
+        self._use_names()
+
+    @property
+    def _names(self) -> list[str]:
+        """The accounts with which jobs are done here."""
+        owned = self._owned
+        return [account.name for account in self.config.accounts if owned is None or account.name in owned]
+
+    def _use_names(self) -> None:
+        names, config, registry = self._names, self.config, self.registry
         if self.dispatcher is not None and self.background is not None:
             self.dispatcher.use(names, registry.kinds, config.work)
             self.background.use(self._background_of(names))

@@ -3,21 +3,22 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 
 import anyio
 import structlog
 
-from adapters.sqlite import JournalReader, JournalWriter, Repair, Rescue, StorageError
+from adapters.sqlite import JournalWriter, Repair, Rescue, StorageError
 from adapters.sqlite.errors import WriterClosed
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.app.incidents import IncidentParts
 from engine.app.live_config import LiveConfig
+from engine.app.records import StoragePlace, open_records
 from engine.config import Config
 from engine.control.protocol import Unwritten
 from engine.fleet.watchers import Watcher
 from engine.journal.follow import JournalFollower
+from engine.journal.ports import JournalRecords, JournalStore
 from engine.journal.retention import Prunable, TrustedTime, last_sign, retain
 from states import Snapshot
 from states.events import Failure
@@ -28,14 +29,15 @@ FLUSH_TIMEOUT = 10.0
 log = structlog.get_logger("holdfast.journal")
 
 
-def _storage_trouble(failure: Failure | None, waiting: int) -> None:
+def storage_trouble(failure: Failure | None, waiting: int) -> None:
+    """Say what keeps so many rows of the journal from being stored; None: they are."""
     if failure is None:
         log.info("journal_written")
     else:
         log.error("journal_waits", rows=waiting, detail=failure.detail)
 
 
-def unwritten(journal: JournalWriter) -> Unwritten | None:
+def unwritten(journal: JournalStore) -> Unwritten | None:
     """Return what the journal could not write yet; None if nothing keeps it from writing."""
     trouble = journal.pulse.trouble
     return None if trouble is None else Unwritten(journal.waiting, trouble.detail)
@@ -65,7 +67,7 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
     """
 
     def on_trouble(failure: Failure | None, waiting: int) -> None:
-        _storage_trouble(failure, waiting)
+        storage_trouble(failure, waiting)
         incidents.storage_trouble(failure)
 
     def on_rescue(done: Rescue) -> None:
@@ -79,29 +81,39 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
         on_repair=_snapshot_repaired,
         engine=engine,
     )
-    try:
+    async with closed_in_time(journal):
         yield journal
+
+
+@asynccontextmanager
+async def closed_in_time(journal: JournalStore) -> AsyncIterator[None]:
+    """Close a journal at the end of the block, when its last records are durable, or the time for that is over."""
+    try:
+        yield
     finally:
         with anyio.CancelScope(shield=True):
             if lost := await journal.aclose(FLUSH_TIMEOUT):
                 log.error("journal_rows_lost", rows=lost)
 
 
-def follower_of(journal: JournalWriter) -> JournalFollower:
-    """Return what follows a journal, for those that want its records as they are written."""
-    return JournalFollower(partial(_flush, journal), partial(_records, journal.path))
+def follower_of(journal: JournalStore, place: StoragePlace) -> JournalFollower:
+    """Return what follows a journal, for those that want its records as they are written; they are read at ``place``.
+
+    Where nodes share a database, these are the records of all of them.
+    """
+    return JournalFollower(partial(_flush, journal), partial(_records, place))
 
 
-async def _flush(journal: JournalWriter) -> None:
+async def _flush(journal: JournalStore) -> None:
     """Return when the records so far are durable; at once if the journal is closed, and so has written all it had."""
     with suppress(WriterClosed):
         await journal.flush(routine=False)
 
 
 @contextmanager
-def _records(path: Path) -> Iterator[JournalReader]:
+def _records(place: StoragePlace) -> Iterator[JournalRecords]:
     """Yield a reader of the journal for those that follow it."""
-    with JournalReader.open(path) as reader:
+    with open_records(place) as reader:
         reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
         yield reader
 

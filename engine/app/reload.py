@@ -55,6 +55,10 @@ JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
 MOST_SENTENCES: Final = 6
 """Lines of a refusal that the log has; the command prints all."""
+NODE: Final = (
+    "nodes that share a database read their configs when they start; stop them all and start them again, or one after "
+    "the other if the accounts stay the same"
+)
 STOPPING: Final = "the engine is being stopped; the next start reads the config"
 LEAVES: Final = "the config has this account no more, or has it otherwise"
 
@@ -198,6 +202,8 @@ class Reloader:
 
     async def _asked(self, *, trial: bool) -> ReloadPlan:
         before, jobs = self.engine.config, self.engine.jobs
+        if before.storage.database is not None:
+            raise ReloadRefused(RefusalReason.REFUSED, NODE)
         try:
             config = await anyio.to_thread.run_sync(load, before.path)
         except ConfigError as exc:
@@ -289,19 +295,7 @@ class Reloader:
 
     async def _close(self, names: Collection[str]) -> None:
         """Close accounts in order, side by side, and have them no more."""
-
-        async def remove(name: str) -> None:
-            life = self.engine.fleet.runners[name].snapshot.life
-            if not await self.engine.fleet.remove(name, LEAVES):
-                log.error("account_not_closed", account=name, grace=self.engine.fleet.grace)
-            with suppress(StorageError):  # the writer is over, and says so itself
-                await self.parts.journal.end_life(name, life)  # what is stored is where it was, and no more where it is
-
-        async with anyio.create_task_group() as tasks:
-            for name in names:
-                tasks.start_soon(remove, name)
-        with anyio.move_on_after(JOBS_TIMEOUT):
-            await self.engine.jobs.idle(names)
+        await close_accounts(self.engine, self.parts, names, LEAVES)
         self.parts.forget(names)
 
     async def _apply(self, plan: ReloadPlan, connectors: Mapping[str, TelegramConnector]) -> None:
@@ -342,6 +336,23 @@ class Reloader:
                     log.error("reload_waits", detail=str(exc))
                 told = True
             await anyio.sleep(RETRY_SECONDS)
+
+
+async def close_accounts(engine: "Engine", parts: FleetParts, names: Collection[str], reason: str) -> None:
+    """Close accounts in order, side by side, and take their jobs away; the fleet has them no more."""
+
+    async def remove(name: str) -> None:
+        life = engine.fleet.runners[name].snapshot.life
+        if not await engine.fleet.remove(name, reason):
+            log.error("account_not_closed", account=name, grace=engine.fleet.grace)
+        with suppress(StorageError):  # the writer is over, and says so itself
+            await parts.journal.end_life(name, life)  # what is stored is where it was, and no more where it is
+
+    async with anyio.create_task_group() as tasks:
+        for name in names:
+            tasks.start_soon(remove, name)
+    with anyio.move_on_after(JOBS_TIMEOUT):
+        await engine.jobs.idle(names)
 
 
 def _login_of(session: Path) -> str:

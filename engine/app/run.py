@@ -21,12 +21,13 @@ from adapters.sandbox import SandboxError
 from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
-from adapters.system import ServiceManager, TokenUnusable, raise_limit
+from adapters.system import DeadManUnusable, ServiceManager, TokenUnusable, raise_limit
 from adapters.system.descriptors import Descriptors, exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.live_screen import screen_of
+from engine.app.node_work import LifeLost
 from engine.app.sandbox import SandboxDemo
 from engine.app.stop import Stop, has_terminal, heeded
 from engine.config import Config, LogFormat
@@ -41,7 +42,7 @@ COLLECTIONS = (20_000, 5, 400)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers. A collection of
 the middle generation goes through 100,000 objects at most, and so stops the loop for some milliseconds only; the whole
 heap is gone through as rarely as it can be."""
-CANNOT_RUN = (SandboxError, StorageError)
+CANNOT_RUN = (SandboxError, StorageError, DeadManUnusable, LifeLost)
 """The errors that end a run; the text of each is a sentence for the operator."""
 
 _MAX_EXIT = 5.0
@@ -76,6 +77,8 @@ async def _watch_signals(stop: Stop, reload: Callable[[], None] | None) -> None:
 
 def _private(config: Config) -> list[Path]:
     """Return the paths that other users must not be able to use: session files and their directories."""
+    if config.storage.database is not None:
+        return []
     sessions = [account.session for account in config.accounts]
     directories = dict.fromkeys(path.parent for path in sessions)
     return [*sessions, *(path for path in directories if not is_shared(path))]

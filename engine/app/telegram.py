@@ -3,11 +3,12 @@
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from attrs import frozen
 
+from adapters.session.store import SessionPlace
 from adapters.telegram import Datacenter, Proxy, ProxyFailover, TelegramConnector
 from engine import paths
 from engine.app.job_registry import JobRegistry
@@ -66,8 +67,21 @@ class TelegramConnectors:
         await anyio.sleep_forever()
 
 
+@frozen
+class ClaimedConnectors(TelegramConnectors):
+    """Connectors of the accounts that a node has claimed: none at the start, then one for each claim."""
+
+    @asynccontextmanager
+    async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
+        """Yield none: they come with the claims."""
+        datacenter_outside(self.config)  # a key that is no good is told at the start
+        yield {}
+
+
 def source_of(config: Config) -> ConnectorSource:
     """Return the source for the datacenter that a config names."""
+    if config.storage.database is not None:
+        return ClaimedConnectors(config)
     if isinstance(config.telegram.datacenter, SandboxConfig):
         from engine.app.sandbox import SandboxDemo  # noqa: PLC0415  # production never imports the sandbox
 
@@ -75,8 +89,14 @@ def source_of(config: Config) -> ConnectorSource:
     return TelegramConnectors(config)
 
 
-def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter | None) -> TelegramConnector:
-    """Return the connector of an account to a datacenter; None means Telegram itself."""
+def connector_of(
+    config: Config, account: AccountConfig, datacenter: Datacenter | None, place: SessionPlace | None = None
+) -> TelegramConnector:
+    """Return the connector of an account to a datacenter; None means Telegram itself.
+
+    With ``place`` the session is there, and not in its file, and another node may have the account next.
+    """
+    elsewhere: dict[str, Any] = {} if place is None else {"place": place, "leased": True}
     return TelegramConnector(
         session=account.session,
         api_id=config.telegram.api_id,
@@ -87,6 +107,7 @@ def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter 
         wait_up_to=wait_up_to(config, account),
         backups=config.storage.directory / paths.BACKUPS,
         name=account.name,
+        **elsewhere,
     )
 
 

@@ -8,18 +8,13 @@ from typing import Annotated
 import anyio
 from rich.console import Console
 
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigPath, fail, parse_duration_option, reporting_errors
+from engine.cli.common import EXIT_FAILED, ConfigPath, fail, parse_duration_option, reporting_errors
 from engine.cli.declared import Parameter
 from engine.config import LogFormat, load
 from engine.console.streams import forgive_output
 
 LOOP_STOPPED = "Event loop stopped before"
 """What asyncio and uvloop say if somebody else stopped the loop."""
-
-NOT_YET = (
-    "storage.database: this version cannot run on PostgreSQL yet; leave the key out, and everything is kept in "
-    "storage.directory"
-)
 
 MEND = "mend the job or handler that does so, and start again"
 
@@ -52,8 +47,6 @@ def run(
     with reporting_errors():
         forgive_output()
         settings = load(config)
-        if settings.storage.database is not None:
-            fail(EXIT_BAD_INPUT, NOT_YET)
         main = partial(run_engine, settings, duration=limit, console=Console(), log_format=log_format)
         os.umask(0o077)  # sessions, journal and logs are private to their owner
         try:

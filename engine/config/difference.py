@@ -42,6 +42,7 @@ REASONS: Final = {
     "telegram.datacenter": "the keys of all accounts belong to their datacenter, which every connection goes to",
     "storage.directory": "the journal, the jobs, the lock and the socket of this engine are there",
     "storage.database": "all that the engine knows of its accounts is there",
+    "node": "the other nodes know it as it was when it began",
     "sandbox": "the sandbox is filled, and its scenario begins, when the engine starts",
 }
 """Why a key, or a section, has the value of the start until the end."""
@@ -218,6 +219,8 @@ def _account(then: AccountConfig, now: AccountConfig, *, all_reconnect: bool, in
     reconnects = renamed or bool(settings) or all_reconnect
     if then.requests != now.requests:  # the next request asks for it
         settings.append(_setting("requests", _shown(then.requests, "requests"), _shown(now.requests, "requests")))
+    if then.hosts != now.hosts:  # where nodes share the accounts, a reload is refused
+        settings.append(_setting("hosts", _shown(then.hosts), _shown(now.hosts)))
     for key in ("phone", "bot_token"):  # only a login reads them
         if getattr(then, key) != getattr(now, key):
             settings.append(Setting(key=key, before=HIDDEN, after=HIDDEN))

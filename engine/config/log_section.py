@@ -22,6 +22,7 @@ LOGGERS: Final = (
     "holdfast.incidents",
     "holdfast.jobs",
     "holdfast.journal",
+    "holdfast.node",
     "holdfast.loop",
     "holdfast.monitor",
     "holdfast.remote",

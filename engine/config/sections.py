@@ -8,6 +8,7 @@ import attrs
 from attrs import field, frozen
 
 from adapters.file_names import misplaced_secret, name_problem, pasted_secret
+from engine.config.node import is_pattern
 from engine.config.outline import API_HASH, DEFAULT_DIRECTORY, MAX_INT
 from engine.config.secret import Secret, to_secret
 from engine.config.values import MAX_NAME, describe_type, is_name
@@ -194,3 +195,6 @@ class AccountConfig:
     out, the account connects directly."""
     requests: RequestsSection | None = None
     """What is different with this account's requests. Left out, the section ``requests`` holds."""
+    hosts: str = field(default="*", validator=is_pattern)
+    """Where the account may be, among nodes that share a database: the ``node.host`` of a node, or a pattern such as
+    ``eu-*``."""

@@ -9,6 +9,7 @@ import attrs
 
 from engine.config.alerts import AlertConfig, to_addresses, to_command, to_entries, to_kinds, to_quiet
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
+from engine.config.node import NodeSection
 from engine.config.reader import Reader
 from engine.config.remote import RemoteProgram, RemoteSection
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
@@ -93,6 +94,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(IncidentPolicy)
     reader.add_section(RequestsSection)
     reader.add_section(UsernamesSection)
+    reader.add_section(NodeSection)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
+from engine.config.node import NodeSection
 from engine.config.remote import RemoteSection
 from engine.config.scenario import SandboxSection
 from engine.config.sections import (
@@ -56,6 +57,9 @@ class Config:
     """The accounts: a list with at least one entry."""
     storage: Storage = field(factory=Storage)
     """The engine's own files."""
+    node: NodeSection = field(factory=NodeSection)
+    """What this engine is among the nodes that share ``storage.database``: see ``docs/nodes.md``. Without a database it
+    means nothing."""
     states: Policy = field(factory=Policy)
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()

@@ -97,6 +97,32 @@ NODE: Final = (
         _DETAIL,
     ),
     _node(
+        "node_accounts_differ",
+        "warning",
+        "⚠️",
+        "The accounts of this config are not those of the database; this node waits to see whether the {nodes} other "
+        "nodes live, which need the same accounts",
+        "the config has other accounts, or other `hosts`, than the database, and other nodes may live",
+        {"nodes": "how many other nodes the store has"},
+    ),
+    _node(
+        "node_account_unknown",
+        "error",
+        "❌",
+        "The database has given {account} to this node, whose config does not have it: nobody runs it. Give all nodes "
+        "the same accounts, and start this one again",
+        "an account was claimed that the config of this node lacks",
+        {"account": "the account's name"},
+    ),
+    _node(
+        "node_accounts_wait",
+        "warning",
+        "⚠️",
+        "Accounts wait to be started: {count}, for it cannot be read where they were left: {detail}",
+        "the journal of accounts that were claimed cannot be read; tried again every second",
+        {"count": "how many accounts", **_DETAIL},
+    ),
+    _node(
         "node_accounts_claimed",
         "info",
         "🔍",

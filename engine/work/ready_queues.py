@@ -71,7 +71,8 @@ class ReadyQueues:
             if self.kinds.get(kind) is None:
                 self._warn("job_kind_unknown", kind=kind)
             elif account is not None and account not in self.accounts:
-                self._warn("job_account_unknown", account=account)
+                if self.store.claims is None:  # otherwise it has been claimed, and does not run yet
+                    self._warn("job_account_unknown", account=account)
             else:
                 self._queues[kind, account] = ReadyQueue(kind, account)
         due = await self.store.next_due()

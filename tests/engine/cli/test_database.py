@@ -1,4 +1,4 @@
-"""What commands say of ``storage.database``."""
+"""What ``run`` says of ``storage.database`` before it connects to anything."""
 
 from pathlib import Path
 
@@ -6,18 +6,46 @@ import pytest
 
 from engine.cli.run import run
 
+HEAD = "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\naccounts: [{name: A, session: a}]\n"
+DATABASE = "storage: {database: 'postgresql://u:secret@127.0.0.1:1/holdfast'}\n"
 
-def test_run_refuses_a_database_that_it_cannot_use_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An engine that would keep everything in files says so in place of doing it, and shows no password."""
+
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], rest: str) -> str:
+    """Run a config that is refused; return what was said."""
     config = tmp_path / "config.yaml"
-    config.write_text(
-        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}\n"
-        "accounts: [{name: A, session: a}]\nstorage: {database: 'postgresql://u:secret@127.0.0.1:1/holdfast'}\n"
-    )
+    config.write_text(rest if rest.startswith("telegram") else HEAD + rest)
     with pytest.raises(SystemExit) as ended:
         run(config)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert "storage.database: this version cannot run on PostgreSQL yet; leave the key out" in said
-    assert "secret" not in said
+    said = capsys.readouterr()
+    assert ended.value.code == 2, said
+    assert "secret" not in said.err + said.out
+    return said.err + said.out
+
+
+@pytest.mark.parametrize(
+    ("rest", "sentence"),
+    [
+        (
+            HEAD.replace("f}\n", "f, datacenter: sandbox}\n", 1) + DATABASE,
+            "telegram.datacenter: a sandbox is of one engine",
+        ),
+        (DATABASE + "alerts: [{exec: ./page-me}]\n", "alerts: a node does not tell of incidents yet"),
+        (
+            DATABASE + "remote: {programs: {mine: {accounts: A, methods: help.getConfig}}}\n",
+            "remote.programs: other programs cannot use the accounts of nodes yet",
+        ),
+        ("storage: {database: 'postgresql://u:secret@127.0.0.1:notaport/holdfast'}\n", "its host or port cannot be"),
+        (DATABASE + "node: {lease: 1s}\n", "node.lease: must be from 3 s to 300 s"),
+        (DATABASE + "node: {name: ''}\n", "node.name: must be 1 to 64 printable characters"),
+        (DATABASE + "node: {accounts_at_most: 0}\n", "node.accounts_at_most: must be from 1 to"),
+        (HEAD.replace("session: a}", "session: a, hosts: ''}") + DATABASE, "accounts[0].hosts: must be the tag"),
+    ],
+)
+def test_what_nodes_cannot_do_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], rest: str, sentence: str
+) -> None:
+    """A config that would do less than it says ends the start in a sentence, before anything is made."""
+    (tmp_path / "page-me").write_text("#!/bin/sh\n")
+    (tmp_path / "page-me").chmod(0o700)
+    assert sentence in " ".join(refused(tmp_path, capsys, rest).split())
     assert not (tmp_path / "data").exists()

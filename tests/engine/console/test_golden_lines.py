@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.app.journal import _storage_trouble
+from engine.app.journal import storage_trouble
 from engine.app.sandbox import _scenario
 from engine.config import Chaos, SandboxSection
 from engine.console import logs
@@ -69,8 +69,8 @@ def _walk() -> None:
 
 def _fleet() -> None:
     """Have the parts that watch over all accounts say what they can."""
-    _storage_trouble(None, 0)
-    _storage_trouble(DatabaseUnavailable(detail="the disk is full"), 12)
+    storage_trouble(None, 0)
+    storage_trouble(DatabaseUnavailable(detail="the disk is full"), 12)
     busy: Any = SimpleNamespace(offer=lambda _: False)
     Supervisor({"Account 1": busy}, None, 1.0).notify(["Account 1", "gone"], NetworkRestored())  # type: ignore[arg-type]
     turns: Any = SimpleNamespace(one_by_one=lambda: None, all_go=lambda: None, at_once=32)
@@ -115,6 +115,8 @@ def _jobs() -> None:
 
 
 class _Store:
+    claims = None
+
     async def queues(self) -> list[tuple[str, str | None]]:
         return [("strange", None), ("send", "Gone"), ("strange", None), ("send", "A")]
 

@@ -1,0 +1,344 @@
+"""A node: an engine whose accounts are shared with others over PostgreSQL. A composition root.
+
+Imported for a config with ``storage.database`` alone.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+import anyio.to_thread
+import structlog
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from adapters.postgres.accounts import AccountRows
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.connect import StoreConnection, StorePool
+from adapters.postgres.errors import StoreError
+from adapters.postgres.fenced import FencedLink
+from adapters.postgres.group_writer import StoreWriter
+from adapters.postgres.jobs import PostgresJobs
+from adapters.postgres.journal import StoreJournal
+from adapters.postgres.live_rows import Ownership
+from adapters.postgres.migrate import migrate
+from adapters.postgres.nodes import NodeEntry, NodeRows, plain
+from adapters.postgres.sessions import SessionRows
+from adapters.system import ContinuousClock, open_dead_man
+from adapters.telegram import Datacenter
+from engine.app.fleet_parts import FleetParts
+from engine.app.handlers import Handlers
+from engine.app.incidents import IncidentParts
+from engine.app.journal import FLUSH_TIMEOUT, closed_in_time, storage_trouble
+from engine.app.node_store import DatabaseNodes
+from engine.app.node_work import ClaimedAccounts, LifeLost
+from engine.app.records import open_records
+from engine.app.reload import close_accounts
+from engine.app.telegram import connector_of, datacenter_outside
+from engine.config import AccountConfig, Config, ConfigError, SandboxConfig
+from engine.fleet.supervisor import Supervisor
+from engine.fleet.watchers import Watcher
+from engine.node.assigner import Assigner
+from engine.node.holder import LeaseHolder
+from engine.wakeup import Flag
+from states import Snapshot
+from states.events import Failure
+from states.lease import LeaseTimes
+
+if TYPE_CHECKING:
+    from engine.app.engine import Engine
+
+LIFE: Final = Path("node.life")
+"""Below ``storage.directory``: the life of the node that was begun last, and where."""
+BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+"""Differs with each start of a machine; other systems than Linux have none."""
+LEAVES: Final = "another node takes the account"
+LIFE_LOST: Final = (
+    "this node has lost its lease, and has closed all its connections; its accounts go on at other nodes. Start it "
+    "again, as a service manager does, and see why the database did not answer"
+)
+
+log = structlog.get_logger("holdfast.node")
+
+
+class AccountsDiffer(StoreError):
+    """Nodes that live have other accounts than this one; the text is a sentence that says how to go on."""
+
+
+def refuse_what_nodes_lack(config: Config) -> None:
+    """Raise ``ConfigError`` for what would do less than it says where nodes share the accounts."""
+    lacks = []
+    if isinstance(config.telegram.datacenter, SandboxConfig):
+        lacks.append(
+            "telegram.datacenter: a sandbox is of one engine, and storage.database is shared; leave one of them out, "
+            "or start 'python -m adapters.sandbox' and give its address"
+        )
+    if config.alerts:
+        lacks.append(
+            "alerts: a node does not tell of incidents yet, for nobody would of those of a dead one; leave them out, "
+            "and watch /metrics of all nodes"
+        )
+    if config.remote.programs:
+        lacks.append(
+            "remote.programs: other programs cannot use the accounts of nodes yet, for their updates do not go from "
+            "node to node with the account; leave them out"
+        )
+    if lacks:
+        raise ConfigError(config.path, lacks)
+
+
+@define(eq=False)
+class EngineNode:
+    """The node that an engine is: its lease, and what it has in the database. ``held`` around all, ``begin`` first."""
+
+    config: Config
+    address: StoreAddress
+    work: ClaimedAccounts
+    life: int = field(default=0, init=False)
+    """The number of the life under which everything is written."""
+    holder: LeaseHolder | None = field(default=None, init=False)
+    assigner: Assigner = field(init=False)
+    sessions: SessionRows = field(init=False)
+    _begun: Flag = field(factory=Flag, init=False)
+    _tasks: TaskGroup = field(init=False)
+
+    @classmethod
+    def of(cls, config: Config, address: StoreAddress, fleet: Supervisor, stop: Callable[[], None]) -> Self:
+        """Return the node of a config, which ends its engine with ``stop`` when the lease is lost.
+
+        Raises ``ConfigError``.
+        """
+        refuse_what_nodes_lack(config)
+        work = ClaimedAccounts(
+            fleet=fleet,
+            hosts={account.name: account.hosts for account in config.accounts},
+            host=config.node.place,
+            takeover_gap=config.node.takeover_gap,
+            lost=stop,
+        )
+        return cls(config, address, work)
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Keep the lease that ``begin`` gets until the end of the block, whose parts are closed by then.
+
+        Raises ``LifeLost`` if it was lost, and whatever the block raises, as it is.
+        """
+        failure: Exception | None = None
+        async with anyio.create_task_group() as self._tasks:
+            try:
+                yield
+            except Exception as exc:  # as a group of exceptions nobody would know it
+                failure = exc
+            finally:
+                self.work.parts = None  # they are closed
+                if self.holder is not None:
+                    self.holder.leave()
+        if failure is not None:
+            raise failure
+        if self.work.over:
+            raise LifeLost(LIFE_LOST)
+
+    async def begin(self) -> None:
+        """Bring the database up to date, and begin a life there, which waits for a former one that is not over.
+
+        Raises ``StorageError`` and ``DeadManUnusable``.
+        """
+        node, config = self.config.node, self.config
+        await prepare(self.address, config)
+        entry = NodeEntry(name=node.known_as, host=node.place, lease=node.lease, accounts_at_most=node.accounts_at_most)
+        store, clock = DatabaseNodes(self.address, entry), ContinuousClock()
+        file = config.storage.directory / LIFE
+        former = await anyio.to_thread.run_sync(read_life, file)
+        dead_man = await anyio.to_thread.run_sync(open_dead_man)
+        times, begun = LeaseTimes.of(node.lease), partial(self._life_begun, file)
+        holder = self.holder = LeaseHolder(store, self.work, dead_man, clock, times, former=former, life_begun=begun)
+        self.assigner = Assigner(store, self.work, holder, clock)
+        self._tasks.start_soon(holder.run, name="node: holds the lease")
+        await self._begun.wait()
+        self.sessions = SessionRows(self.address)
+
+    def _life_begun(self, file: Path, life: int) -> None:
+        write_life(file, life)
+        if not self._begun.is_set():
+            self.life = life
+            self._begun.set()
+
+    async def close_sessions(self) -> None:
+        """Write all sessions, in bounded time."""
+        await anyio.to_thread.run_sync(self.sessions.close)
+
+    @asynccontextmanager
+    async def journal(self, engine: str, incidents: IncidentParts) -> AsyncIterator[StoreJournal]:
+        """Yield the journal, written by the engine of this identity; at the end, wait for its last records."""
+
+        def on_trouble(failure: Failure | None, waiting: int) -> None:
+            storage_trouble(failure, waiting)
+            incidents.storage_trouble(failure)
+
+        journal = await StoreJournal.open(self.address, self.life, on_trouble=on_trouble, engine=engine)
+        async with closed_in_time(journal):
+            yield journal
+
+    @asynccontextmanager
+    async def jobs(self) -> AsyncIterator[PostgresJobs]:
+        """Yield the jobs; at the end, wait for what was stored last."""
+        pool = StorePool(self.address, application="holdfast jobs")
+        link, name = FencedLink(pool, self.life), self.config.node.known_as
+        writer = StoreWriter(store=link, constants={"life": self.life, "clock": name})
+        self._tasks.start_soon(writer.run, name="node: writes jobs")
+        try:
+            yield PostgresJobs(writer=writer, link=link, life=self.life, node=name)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await writer.aclose(FLUSH_TIMEOUT)
+            pool.close()
+
+    def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
+        """Return what runs beside the fleet: it takes the accounts."""
+        self.work.parts = NodeAccounts(self, engine, parts, handlers)
+        return [("the accounts of the node", self.work.run), ("the assignment of accounts", self.assigner.run)]
+
+
+@define(eq=False)
+class NodeAccounts:
+    """The parts of an engine that have to do with the accounts of its node, which come and go."""
+
+    node: EngineNode
+    engine: "Engine"
+    parts: FleetParts
+    handlers: Handlers
+    _accounts: Mapping[str, AccountConfig] = field(init=False)
+    _datacenter: Datacenter | None = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        config = self.engine.config
+        self._accounts = {account.name: account for account in config.accounts}
+        self._datacenter = datacenter_outside(config)
+
+    async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
+        """Return where accounts were left, by whichever node had them."""
+        read = partial(_read_left, self.engine.config, frozenset(names))
+        return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+
+    def begin(self, epochs: Mapping[str, int], left: Mapping[str, Snapshot]) -> None:
+        """Add accounts to the fleet; each ownership has a connector of its own."""
+        config, node = self.engine.config, self.node
+        for name, epoch in epochs.items():
+            place = node.sessions.place(name, Ownership(node.life, epoch))
+            connector = connector_of(config, self._accounts[name], self._datacenter, place)
+            self.parts.connectors[name] = connector
+            self.handlers.renew(name, connector)
+            self.parts.add(name, left.get(name))
+        self._use_accounts()
+
+    async def end(self, names: Collection[str]) -> None:
+        """Close accounts in order, and have all that they did stored."""
+        await close_accounts(self.engine, self.parts, names, LEAVES)
+        self.forget(names)
+        await self.engine.jobs.store.flush()
+        await self.parts.journal.flush()
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget accounts that the fleet has no more."""
+        self.parts.forget(names)
+        if (watch := self.engine.incidents.watch) is not None:
+            for name in names:
+                watch.forget(name)
+        self._use_accounts()
+
+    def busy(self) -> Collection[str]:
+        """Return the accounts with which jobs run."""
+        return {job.worker for job in self.engine.jobs.summary.running if job.worker is not None}
+
+    def _use_accounts(self) -> None:
+        self.engine.jobs.use_accounts(frozenset(self.parts.fleet.runners))
+
+
+def _read_left(config: Config, names: Collection[str]) -> dict[str, Snapshot]:
+    with open_records(config.storage) as records:
+        records.on_unreadable = lambda row: None  # it begins anew, as one of which nothing is stored
+        return {name: snapshot for name, (snapshot, _) in records.snapshots_of(names).items()}
+
+
+# --- the start -------------------------------------------------------------------------------------------------------
+
+
+async def prepare(address: StoreAddress, config: Config) -> None:
+    """Bring the schema of a database up to date, and have the accounts of a config in it.
+
+    Raises ``StoreUnusable``, and ``AccountsDiffer`` if nodes live that have other accounts than this one.
+    """
+    connection = await StoreConnection.open(address, application="holdfast start")
+    try:
+        await migrate(connection)
+        rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
+        stored = await rows.listed()
+        if stored == wanted:
+            return
+        if stored and (others := await _living(connection, config.node.known_as)):
+            raise AccountsDiffer(_differing(address, stored, wanted, others))
+        await rows.remove_accounts(stored.keys() - wanted.keys())
+        await rows.set_accounts(wanted)
+    finally:
+        connection.close()
+
+
+async def _living(connection: StoreConnection, name: str) -> list[str]:
+    """Return the names of other nodes that certainly live: a silent one is waited for, as long as its lease is."""
+    rows = NodeRows(connection)
+    before = {node.life: node for node in await rows.living() if node.name != name}
+    if not before:
+        return []
+    log.warning("node_accounts_differ", nodes=len(before))
+    deadline = anyio.current_time() + max(node.lease for node in before.values())
+    while True:
+        await anyio.sleep(1.0)
+        found = [n.name for n in await rows.living() if n.life in before and n.beat != before[n.life].beat]
+        if found or anyio.current_time() >= deadline:
+            return found
+
+
+def _differing(
+    address: StoreAddress, stored: Mapping[str, str], wanted: Mapping[str, str], others: Collection[str]
+) -> str:
+    names = [name for name in (*wanted, *stored) if stored.get(name) != wanted.get(name)]
+    nodes = ", ".join(map(plain, others))
+    return (
+        f"{address}: the accounts of this config are not those of the nodes that run ({nodes}): see "
+        f"{plain(names[0])!r}; all nodes need the same accounts with the same hosts. Make the configs equal, or stop "
+        "the other nodes first"
+    )
+
+
+def read_life(file: Path) -> int:
+    """Return the life that an earlier process began on this directory and this start of this machine; 0 if none.
+
+    A directory that was copied, or is on another machine, says nothing of whether that process is gone: it may run
+    beside the original. Blocks.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        here = _place_of(file)
+        if here is not None and stored["place"] == here:
+            return int(stored["life"])
+    return 0
+
+
+def write_life(file: Path, life: int) -> None:
+    """Note the life that this process has begun. A note that is lost costs a wait of the lease at the next start."""
+    with suppress(OSError):
+        file.write_text(json.dumps({"life": life, "place": _place_of(file)}), encoding="utf-8")
+
+
+def _place_of(file: Path) -> list[Any] | None:
+    """Return which directory this is, in which start of the machine; None where that cannot be told."""
+    try:
+        found = file.parent.stat()
+        return [BOOT.read_text(encoding="ascii").strip(), found.st_dev, found.st_ino]
+    except OSError:
+        return None

@@ -1,0 +1,212 @@
+"""The accounts that a node has claimed, in a running engine: what a lease has begun, dropped at once, or given up.
+
+take ──▶ due, after the quiet gap ──▶ one read of where they were left ──▶ the fleet
+abort ─▶ links dropped, lives cancelled ──▶ removed by ``run`` or ``gone``
+give up ──▶ links closed in order, jobs away, all of it stored
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from adapters.sqlite.errors import StorageError
+from engine.config import Config, ConfigError
+from engine.fleet.supervisor import Supervisor
+from engine.wakeup import Wakeup
+from states import Snapshot
+from states.assignment import quiet_gap
+
+if TYPE_CHECKING:  # it needs PostgreSQL's client
+    from engine.app.node import EngineNode
+
+RETRY_SECONDS: Final = 1.0
+"""Between two attempts to read where accounts were left."""
+LOST: Final = "another node may have the account now"
+
+log = structlog.get_logger("holdfast.node")
+
+
+class LifeLost(Exception):
+    """The node has lost its lease; the text is a sentence."""
+
+
+class RunningAccounts(Protocol):
+    """What runs the accounts of a node: a ``Supervisor``."""
+
+    @property
+    def runners(self) -> Mapping[str, object]:
+        """The accounts that it has, by name."""
+
+    def abort(self, names: Iterable[str]) -> None:
+        """Drop their connections at once, and cancel their lives."""
+
+    async def remove(self, name: str, reason: str) -> bool:
+        """Close an account's connection, and have the account no more."""
+
+
+class ClaimParts(Protocol):
+    """The parts of an engine that have to do with accounts that come and go."""
+
+    async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
+        """Return where accounts were left, those that ever were somewhere. Raises ``StorageError``."""
+
+    def begin(self, epochs: Mapping[str, int], left: Mapping[str, Snapshot]) -> None:
+        """Add accounts to the fleet, each with the number of its ownership and where it was left."""
+
+    async def end(self, names: Collection[str]) -> None:
+        """Close accounts in order, take their jobs away, and return when all of that is stored."""
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget accounts that the fleet has no more, and take their jobs away."""
+
+    def busy(self) -> Collection[str]:
+        """Return the accounts with which jobs run."""
+
+
+@define(eq=False, kw_only=True)
+class ClaimedAccounts:
+    """Runs the accounts of a node, see ``engine.node.ports.NodeWork``; ``run`` it beside the fleet."""
+
+    fleet: RunningAccounts
+    hosts: Mapping[str, str]
+    """The pattern of hosts of each account of the config."""
+    host: str
+    """Where this node is."""
+    takeover_gap: float = 0.0
+    lost: Callable[[], None]
+    """Called when all accounts are dropped: what the engine writes is of that life, so it ends."""
+    over: bool = field(default=False, init=False)
+    """Whether the life of the node was lost. Nothing is begun any more: the engine ends."""
+    parts: ClaimParts | None = field(default=None, init=False)
+    """Set before the first claim."""
+    _due: dict[str, tuple[int, float]] = field(factory=dict, init=False)
+    """Accounts that do not run yet: the number of the ownership, and when they may, by the loop's clock."""
+    _aborted: set[str] = field(factory=set, init=False)
+    """Accounts that were dropped and that the fleet may still have."""
+    _dropping: set[str] = field(factory=set, init=False)
+    _changed: Wakeup = field(factory=Wakeup, init=False)
+    _dropped: Wakeup = field(factory=Wakeup, init=False)
+
+    # --- what the lease wants ---
+
+    def take(self, account: str, epoch: int, last_host: str | None) -> None:
+        """Begin to run an account, after the quiet gap if it comes from elsewhere."""
+        if account not in self.hosts:
+            log.error("node_account_unknown", account=account)
+            return
+        if not self.over:
+            gap = quiet_gap(self.host, last_host, self.takeover_gap)
+            self._due[account] = epoch, anyio.current_time() + gap
+            self._changed.notify()
+
+    def abort(self, accounts: Collection[str]) -> None:
+        """Drop the connections of these accounts."""
+        for name in accounts:
+            self._due.pop(name, None)
+        self._aborted.update(self.fleet.runners.keys() & set(accounts))
+        self.fleet.abort(accounts)
+        self._changed.notify()
+
+    def abort_all(self) -> None:
+        """Drop all connections, and begin none any more."""
+        self.over = True
+        self._due.clear()
+        self.abort(list(self.fleet.runners))
+        self.lost()
+
+    async def gone(self) -> None:
+        """Return when the fleet has none of the accounts any more that were dropped."""
+        while self._aborted:
+            dropped = self._dropped.upcoming
+            async with anyio.create_task_group() as tasks:
+                self._drop_all(tasks)
+            if self._aborted:
+                await dropped.wait()
+
+    async def give_up(self, accounts: Collection[str]) -> None:
+        """Close these accounts in order."""
+        for name in accounts:
+            self._due.pop(name, None)
+        leaving = [name for name in accounts if name in self.fleet.runners and name not in self._aborted]
+        if leaving and self.parts is not None:
+            await self.parts.end(leaving)
+        self._changed.notify()
+
+    def idle(self, hosts: str) -> Sequence[str]:
+        """Return the accounts with this pattern of hosts, those first with which no job runs."""
+        busy = self.parts.busy() if self.parts is not None else ()
+        mine = [name for name in (*self._due, *self.fleet.runners) if self.hosts.get(name) == hosts]
+        return sorted(dict.fromkeys(mine), key=lambda name: (name in busy, name))
+
+    # --- what is done beside the fleet ---
+
+    async def run(self) -> None:
+        """Begin accounts when they are due, and remove those that were dropped, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                changed = self._changed.upcoming
+                self._drop_all(tasks)
+                with anyio.move_on_after(await self._begin_due()):
+                    await changed.wait()
+
+    async def _begin_due(self) -> float:
+        """Begin the accounts that are due; return the seconds until the next one is, infinite if none waits."""
+        assert self.parts is not None, "the parts come first"
+        now, runners = anyio.current_time(), self.fleet.runners
+        ready = {name: epoch for name, (epoch, at) in self._due.items() if at <= now and name not in runners}
+        if ready:
+            try:
+                left = await self.parts.left(ready.keys())
+            except StorageError as exc:
+                log.warning("node_accounts_wait", count=len(ready), detail=str(exc))
+                return RETRY_SECONDS
+            # What was dropped, or claimed anew, during the reading is not begun by what it says.
+            mine = {name: epoch for name, epoch in ready.items() if self._due.get(name, (0, 0.0))[0] == epoch}
+            for name in mine:
+                del self._due[name]
+            if mine:
+                self.parts.begin(mine, left)
+        times = [at for name, (_, at) in self._due.items() if name not in self.fleet.runners]
+        return max(0.0, min(times, default=math.inf) - anyio.current_time())
+
+    def _drop_all(self, tasks: TaskGroup) -> None:
+        for name in self._aborted - self._dropping:
+            self._dropping.add(name)
+            tasks.start_soon(self._drop, name, name=f"node: drops {name}")
+
+    async def _drop(self, name: str) -> None:
+        """Remove an account whose connection was dropped. One that is cancelled here is not gone."""
+        try:
+            if name in self.fleet.runners:
+                await self.fleet.remove(name, LOST)
+            self._aborted.discard(name)
+            if self.parts is not None:
+                self.parts.forget([name])
+        finally:
+            self._dropping.discard(name)
+            self._changed.notify()
+            self._dropped.notify()
+
+
+def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "EngineNode | None":
+    """Return the node that the engine of a config is, which ends it with ``stop`` when its lease is lost.
+
+    None without a database. Raises ``ConfigError``, and ``DriverMissing`` without PostgreSQL's client.
+    """
+    if config.storage.database is None:
+        return None
+    from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - for such a config alone
+    from adapters.postgres.errors import BadAddress  # noqa: PLC0415 - as above
+
+    try:
+        address = StoreAddress.parse(config.storage.database)
+    except BadAddress as exc:
+        raise ConfigError(config.path, [str(exc)]) from None
+    from engine.app.node import EngineNode  # noqa: PLC0415 - once it is known that the client is there
+
+    return EngineNode.of(config, address, fleet, stop)

@@ -1,0 +1,172 @@
+"""``run`` as nodes: real processes, a real PostgreSQL, real Telethon, a datacenter that destroys a login used twice."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import psycopg
+import pytest
+from attrs import define
+
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.journal_reader import StoreRecords
+from adapters.postgres.nodes import SERVER
+from adapters.sandbox import Sandbox
+from engine.app.node import read_life, write_life
+from tests.engine.harness import COMPLAINTS, FAST, EngineHarness
+from tests.timeouts import TIMEOUT
+
+PHONES = ("+9996620001", "+9996620002")
+ACCOUNTS = ("Account 1", "Account 2")
+
+
+@define
+class Nodes:
+    """Nodes of one database and one datacenter."""
+
+    directory: Path
+    url: str
+    dc: Sandbox
+
+    async def node(self, name: str, *, lease: str = "6s", more: str = "") -> EngineHarness:
+        """Write the config of a node; the first one brings the sessions into the database."""
+        harness = EngineHarness(self.directory / name)
+        harness.directory.mkdir()
+        database = f"storage: {{database: '{self.url}'}}\nnode: {{name: {name}, host: {name}, lease: {lease}{more}}}\n"
+        harness.at(self.dc, *PHONES, rest=FAST + database)
+        if name == "one":
+            code, said = await harness.command("session", "bring", "config.yaml")
+            assert code == 0, said
+        else:
+            for file in harness.directory.glob("*.session*"):
+                file.unlink()
+        return harness
+
+    def settle(self) -> None:
+        """Let accounts be claimed at once, as in a database that has been watched for a lease."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"INSERT INTO settled_servers (server) SELECT {SERVER}".encode())
+
+    def owners(self) -> dict[str, str | None]:
+        """Return the node of each account."""
+        question = "SELECT a.name, n.name FROM accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead'"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return dict(connection.execute(question).fetchall())
+
+    def jobs(self) -> list[str]:
+        """Return the states of all jobs."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY id")]
+
+    def healthy(self) -> dict[str, int]:
+        """Return the number of the life in which each account is healthy."""
+        with StoreRecords.open(StoreAddress.parse(self.url)) as records:
+            snapshots = records.snapshots()
+        return {name: at.life for name, (at, _) in snapshots.items() if at.state.value == "healthy"}
+
+    async def until(self, holds: Callable[[], bool], *said: EngineHarness) -> None:
+        """Wait until something is so in the database."""
+        try:
+            with anyio.fail_after(TIMEOUT):
+                while not await anyio.to_thread.run_sync(holds):
+                    await anyio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError("\n".join(["it did not come to pass", *(each.text for each in said)])) from None
+
+
+def clean(*nodes: EngineHarness) -> bool:
+    """Say whether there is nothing in the logs that Python complains of."""
+    return not any(COMPLAINTS.search(node.text) for node in nodes)
+
+
+@pytest.mark.slow
+async def test_the_accounts_of_a_killed_node_go_on_at_another(tmp_path: Path, store_url: str) -> None:
+    """No login is destroyed: the second node is silent for the length of the lease, then it has both accounts."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one, two = await nodes.node("one"), await nodes.node("two")
+        async with one.running() as first:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
+            assert nodes.owners() == dict.fromkeys(ACCOUNTS, "one")
+            async with two.running() as second:
+                await two.until(lambda at: "This node has a lease" in at.text)
+                first.kill()
+                await nodes.until(lambda: nodes.owners() == dict.fromkeys(ACCOUNTS, "two"), two)
+                await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), two)
+                assert min(nodes.healthy().values()) >= 2
+                assert await two.finish(second, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert "Another node was silent for 6 s and is taken for dead" in two.text
+    assert clean(one, two), two.text
+
+
+@pytest.mark.slow
+async def test_the_accounts_of_a_stopped_node_go_on_at_once(tmp_path: Path, store_url: str) -> None:
+    """Long before the end of its lease; a job that waits for the account is done by the next node."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one, two = await nodes.node("one", lease="200s"), await nodes.node("two", lease="200s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
+            assert await one.finish(first, signal.SIGTERM) == 0
+        assert set(nodes.owners().values()) == {None}
+        code, said = await one.command(
+            "jobs", "add", "config.yaml", "send", "--account", "Account 1", "to=me", "text=hello"
+        )
+        assert code == 0, said
+        async with two.running() as second:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 2), two)
+            await nodes.until(lambda: nodes.jobs() == ["done"], two)
+            code, said = await two.command("log", "replay", "config.yaml")
+            assert code == 0, said
+            assert await two.finish(second, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert clean(one, two), one.text + two.text
+
+
+@pytest.mark.slow
+async def test_a_killed_node_that_starts_again_waits_for_nobody(tmp_path: Path, store_url: str) -> None:
+    """It knows by its lock that its former process is gone, and ends that life at once: no death is declared."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one = await nodes.node("one", lease="200s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
+            first.kill()
+            await first.wait()
+        async with one.running() as again:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 2), one)
+            assert await one.finish(again, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert "is alive already" not in one.text
+    assert clean(one), one.text
+
+
+async def test_a_database_that_does_not_answer_ends_the_start(harness: EngineHarness) -> None:
+    """The sentence says where, why and what to do, and never the password."""
+    database = "storage: {database: 'postgresql://u:secret@127.0.0.1:1/holdfast'}\n"
+    harness.config.write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        "accounts: [{name: A, session: a}]\n" + database
+    )
+    code, said = await harness.command("run", "config.yaml")
+    assert code == 1, said
+    assert "no server listens there; start PostgreSQL, or mend host and port in storage.database" in said
+    assert "secret" not in said
+
+
+def test_a_life_is_believed_only_where_it_was_noted(tmp_path: Path) -> None:
+    """A copy of the directory runs beside the original, whose process is not known to be gone."""
+    here, copy = tmp_path / "data", tmp_path / "copy"
+    here.mkdir()
+    copy.mkdir()
+    write_life(here / "node.life", 2**61 + 1)
+    assert read_life(here / "node.life") == 2**61 + 1
+    (copy / "node.life").write_bytes((here / "node.life").read_bytes())
+    assert read_life(copy / "node.life") == 0
+    (here / "node.life").write_text("{")
+    assert read_life(here / "node.life") == 0
+    assert read_life(here / "none") == 0
