@@ -36,16 +36,6 @@ class StoredAlerts:
     """Rows that cannot be read: something else has spoilt them."""
 
 
-def row_of(alert: ChannelAlert, now: float) -> tuple[Statement, Sequence[object]]:
-    """Return the row that stores an alert, for the transaction of its incident."""
-    message = None if alert.message is None else alert.message.value
-    row = (
-        alert.about.id, alert.channel, message, alert.due, alert.told, alert.messages, alert.tries, int(alert.over),
-        now, alert.about.written(),
-    )  # fmt: skip
-    return alert_schema.ALERT, row
-
-
 @define(eq=False)
 class Outbox:
     """The alerts of a running engine. Reads in a worker thread, writes through ``writer``."""
@@ -53,9 +43,18 @@ class Outbox:
     path: Path
     writer: GroupWriter
 
+    def row_of(self, alert: ChannelAlert, now: float) -> tuple[Statement, Sequence[object]]:
+        """Return the row that stores an alert, for the transaction of its incident."""
+        message = None if alert.message is None else alert.message.value
+        row = (
+            alert.about.id, alert.channel, message, alert.due, alert.told, alert.messages, alert.tries,
+            int(alert.over), now, alert.about.written(),
+        )  # fmt: skip
+        return alert_schema.ALERT, row
+
     async def save(self, alerts: Iterable[ChannelAlert], now: float) -> None:
         """Store alerts in one transaction; durable a moment later, see ``flush``."""
-        if rows := [row_of(alert, now) for alert in alerts]:
+        if rows := [self.row_of(alert, now) for alert in alerts]:
             await self.writer.write_together(rows)
 
     async def flush(self) -> None:

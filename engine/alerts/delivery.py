@@ -10,7 +10,7 @@ A message leaves only after its alert is durable, or after a bounded wait for th
 has to hear, too.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Final
@@ -20,11 +20,12 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from engine.alerts.messages import Letter, compose
-from engine.alerts.ports import AlertChannel, AlertStorage
+from engine.alerts.ports import AlertChannel, AlertClaims, AlertStorage
 from engine.fleet.ports import Clock
 from engine.wakeup import Wakeup
 from states import alerts as law
 from states.alerts import About, ChannelAlert, ChannelRule, MessageKind
+from states.incident import IncidentKind
 
 SEND_TIMEOUT: Final = 30.0
 """Seconds that a message may take."""
@@ -37,6 +38,12 @@ MISSED_WITHIN: Final = 5.0
 STOP_TIMEOUT: Final = 5.0
 """Seconds that a message on its way has when the engine ends."""
 PRUNE_EVERY: Final = 6 * 3600.0
+CLAIM_WITHIN: Final = 10.0
+"""Seconds that a node of several waits for the answer whether it is to send a message."""
+ASK_EVERY: Final = 15.0
+"""Seconds between two such questions that got no answer, and between two looks for messages of dead nodes."""
+
+STORAGE: Final = IncidentKind.STORAGE.value
 
 log = structlog.get_logger("holdfast.alerts")
 
@@ -68,6 +75,8 @@ class Delivery:
     on_channel: Callable[[str, str, str | None], None] = field(default=lambda channel, label, why: None)
     """Called after each message with its channel, the channel's label, and why it was not sent; None if it was."""
     local: Callable[[float], datetime] = _local
+    claims: AlertClaims | None = None
+    """Says which of several nodes sends a message; None: this engine sends all."""
     missed: Callable[[About], Awaitable[str]] | None = None
     """Returns what was missed in an incident that is over, in a sentence; empty if nothing is known."""
     on_message: Callable[[bool], None] | None = field(default=None, init=False)
@@ -204,6 +213,8 @@ class Delivery:
         self._stopping = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._prune)
+            if self.claims is not None:
+                tasks.start_soon(self._take_over, self.claims)
             try:
                 while True:
                     upcoming = self._replaced.upcoming
@@ -230,7 +241,11 @@ class Delivery:
                 mine = [alert for alert in self._alerts.values() if alert.channel == name]
                 match law.next_send(mine, outlet.rule, self._recent.get(name, ()), now, self.local):
                     case law.SendNow(alerts):
-                        if not await self._deliver(outlet, alerts):
+                        to_send = await self._claimed(alerts, now)
+                        if to_send is None and not (to_send := self._of_storage(mine, outlet.rule, now)):
+                            with anyio.move_on_after(ASK_EVERY):
+                                await replaced.wait()
+                        elif to_send and not await self._deliver(outlet, to_send):
                             with anyio.move_on_after(law.pause_after(self._failures.get(name) or 1)):
                                 await replaced.wait()  # what a person has mended is tried at once
                     case law.WaitUntil(until):
@@ -238,6 +253,50 @@ class Delivery:
                             await changed.wait()
         finally:
             self._served.discard(name)
+
+    async def _claimed(self, alerts: tuple[ChannelAlert, ...], now: float) -> tuple[ChannelAlert, ...] | None:
+        """Return which of these alerts this node is to send now; None if nobody says that."""
+        if self.claims is None:
+            return alerts
+        with suppress(Exception), anyio.move_on_after(CLAIM_WITHIN):
+            await self.storage.flush()
+            found = await self.claims.claim(alerts, now)
+            asked = {alert.key: alert for alert in alerts}
+            # What has happened to an incident meanwhile counts: then it is asked again.
+            still = {key for key, alert in asked.items() if self._alerts.get(key) is alert}
+            self._put(alert for alert in (*found.mine, *found.others) if alert.key in still)
+            return tuple(alert for alert in found.mine if alert.key in still)
+        return None
+
+    def _of_storage(self, alerts: Sequence[ChannelAlert], rule: ChannelRule, now: float) -> tuple[ChannelAlert, ...]:
+        """Return what is to be sent although nobody says whose it is: of a store that does not answer, each node tells.
+
+        No other one may be able to.
+        """
+        of_storage = [alert for alert in alerts if alert.about.kind == STORAGE]
+        match law.next_send(of_storage, rule, self._recent.get(rule.channel, ()), now, self.local):
+            case law.SendNow(found):
+                return found
+        return ()
+
+    async def _take_over(self, claims: AlertClaims) -> None:
+        """Go on with the messages that nodes have left, for as long as it runs."""
+        while True:
+            await anyio.sleep(ASK_EVERY)
+            with suppress(Exception):  # a store that does not answer is told of elsewhere
+                now = self.clock.now()
+                found = await claims.take_over(list(self.outlets), now)
+                await self.storage.save(self._put(self._gone_on(alert, now) for alert in found), now)
+
+    def _gone_on(self, alert: ChannelAlert, now: float) -> ChannelAlert:
+        """Return an alert with which another node has got so far as this one is to know it."""
+        about = alert.about
+        if about.closed is not None and alert.message is not MessageKind.CLOSED:
+            alert = law.closed(alert, about, now)
+        elif (known := self._alerts.get(alert.key)) is not None:
+            alert = law.joined(alert, known.about)
+        outlet = self.outlets.get(alert.channel)
+        return law.restored(alert, None if outlet is None else outlet.rule, now)
 
     async def _give_up(self, outlet: AlertOutlet, now: float) -> None:
         """Forget messages that could not be sent for so long that they are no news any more."""

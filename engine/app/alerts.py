@@ -1,17 +1,16 @@
 """The alerts of a config: its channels, and the delivery that belongs to an engine. A composition root."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import anyio
 from attrs import define, field, frozen
 
 from adapters.alerts.apprise_channel import AppriseChannel
 from adapters.alerts.exec_channel import ExecChannel
-from adapters.sqlite.outbox import Outbox, row_of
-from adapters.sqlite.queue import Statement
 from engine.alerts.delivery import SEND_TIMEOUT, AlertOutlet, Delivery
 from engine.alerts.messages import trial_letter
-from engine.alerts.ports import AlertChannel
+from engine.alerts.ports import AlertChannel, AlertClaims, AlertOutbox
 from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
@@ -20,7 +19,7 @@ from states.alerts import WINDOW, About, ChannelAlert, ChannelRule, about
 from states.incident import Incident
 from states.incidents import Acked, Change, Closed, Opened
 
-Rows = list[tuple[Statement, Sequence[object]]]
+Rows = list[Any]
 """What the incident's transaction stores beside the incident."""
 
 
@@ -60,7 +59,7 @@ class Alerts:
     """
 
     delivery: Delivery
-    outbox: Outbox
+    outbox: AlertOutbox
     _unstored: dict[tuple[int, str], ChannelAlert] = field(factory=dict, init=False)
     _to_store: Wakeup = field(factory=Wakeup, init=False)
 
@@ -68,10 +67,12 @@ class Alerts:
     def of(
         cls,
         config: Config,
-        outbox: Outbox,
+        outbox: AlertOutbox,
         clock: Clock,
         on_channel: Callable[[str, str, str | None], None],
+        *,
         missed: Callable[[About], Awaitable[str]] | None = None,
+        claims: AlertClaims | None = None,
     ) -> "Alerts":
         """Return the alerts of a config.
 
@@ -86,6 +87,7 @@ class Alerts:
             config=str(config.path),
             on_channel=on_channel,
             missed=missed,
+            claims=claims,
         )
         return cls(delivery=delivery, outbox=outbox)
 
@@ -152,7 +154,7 @@ class Alerts:
 
     def _rows(self, alerts: Iterable[ChannelAlert]) -> Rows:
         now = self.delivery.clock.now()
-        return [row_of(alert, now) for alert in alerts]
+        return [self.outbox.row_of(alert, now) for alert in alerts]
 
 
 @frozen(kw_only=True)

@@ -88,7 +88,7 @@ class IncidentParts:
             journal.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
-            missed=partial(missed_in, journal.path),
+            missed=partial(missed_in, self.config.storage),
         )
         if unreadable := await alerts.restore(watch.book.open.values()):
             log.warning("alerts_unreadable", rows=unreadable)

@@ -1,11 +1,10 @@
 """``incidents`` and ``incidents ack``; ``incidents show`` is in ``incidents_show``."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
-from adapters.sqlite.incident_reader import IncidentReader
-from engine import paths
+from engine.app.records import StoragePlace, open_records
+from engine.app.stored_incidents import note_incident, open_incidents
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -59,7 +58,7 @@ def show(
         unreadable: list[str] = []
         limit = last if last is not None or open_only or period != Period() else DEFAULT_LAST
         now = time.time()
-        with IncidentReader.open(outline.directory / paths.DATABASE) as reader:
+        with open_incidents(outline) as reader:
             reader.on_unreadable = lambda number, why: unreadable.append(why)
             found = reader.incidents(open_only=open_only, last=limit, since=period.since, until=period.until)
             recent = [] if as_json else reader.incidents(since=now - 2 * DAY)
@@ -68,7 +67,7 @@ def show(
             for each in found:
                 print(json_text(as_data(each)))
         else:
-            begins, healthy = _from_journal(outline.directory, found)
+            begins, healthy = _from_journal(outline, found)
             for each in found:
                 print("\n".join(paragraph(each, now, config, healthy)))
             if not found:
@@ -80,15 +79,16 @@ def show(
         raise SystemExit(EXIT_FAILED if is_any_open or is_older() else 0)
 
 
-def _from_journal(directory: Path, found: list[Incident]) -> tuple[float | None, set[str]]:
+def _from_journal(place: StoragePlace, found: list[Incident]) -> tuple[float | None, set[str]]:
     """Return the time of the oldest record, None if there is none, and which accounts of open incidents are healthy."""
-    from adapters.sqlite import JournalReader  # noqa: PLC0415 - JSON needs none of it
-    from engine.cli.stored_status import read_statuses  # noqa: PLC0415 - as above
+    from engine.cli.stored_status import read_statuses  # noqa: PLC0415 - JSON needs none of it
 
-    with JournalReader.open(directory / paths.DATABASE) as journal:
+    with open_records(place) as journal:
         journal.on_unreadable = lambda row: None  # nothing is known of that account
         begins = min((at for _, at in journal.oldest(1)), default=None)
-        statuses = read_statuses(directory, journal) if any(each.is_open and each.accounts for each in found) else {}
+        statuses = (
+            read_statuses(place.directory, journal) if any(each.is_open and each.accounts for each in found) else {}
+        )
     return begins, {name for name, at in statuses.items() if at.healthy}
 
 
@@ -112,7 +112,7 @@ def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
         have_engine_look(outline.directory)
         known, refused = [], []
         for number in dict.fromkeys(numbers):
-            incident = noted(outline.directory, number)
+            incident, _ = note_incident(outline, number, time.time())
             if incident is None:
                 refused.append(f"there is no incident {number}")
             elif incident.acked is None:
@@ -129,19 +129,12 @@ def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
             fail(EXIT_FAILED, *refused)
 
 
-def acknowledge(directory: Path, number: int) -> Incident | None:
+def acknowledge(place: StoragePlace, number: int) -> Incident | None:
     """Note that a person knows of an incident, and have a running engine see that; return it as it is now.
 
     None if there is no such incident; one that is over stays as it is. Raises ``StorageError``.
     """
-    have_engine_look(directory)
-    incident = noted(directory, number)
-    have_engine_look(directory)
+    have_engine_look(place.directory)
+    incident, _ = note_incident(place, number, time.time())
+    have_engine_look(place.directory)
     return incident
-
-
-def noted(directory: Path, number: int) -> Incident | None:
-    """Note that a person knows of an incident; see ``acknowledge``."""
-    from adapters.sqlite.incidents import acknowledge as note  # noqa: PLC0415 - the list needs nothing that writes
-
-    return note(directory / paths.DATABASE, number, time.time())[0]

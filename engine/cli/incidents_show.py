@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from adapters.sqlite import JournalReader
-from adapters.sqlite.incident_reader import IncidentReader
-from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.system import Holder
-from engine import paths
 from engine.app.missed import read_found, read_missed
+from engine.app.records import StoragePlace, open_records
+from engine.app.stored_incidents import open_incidents
+from engine.app.stored_jobs import open_jobs
 from engine.cli.common import (
     EXIT_BAD_INPUT,
     EXIT_FAILED,
@@ -82,11 +81,11 @@ def show(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
         config, numbers = config_and_numbers(words)
         if not numbers:
             fail(EXIT_BAD_INPUT, "say which incident: its number, as 'incidents' lists it")
-        directory = load_outline(config).directory
-        holder = have_engine_look(directory)
+        outline = load_outline(config)
+        holder = have_engine_look(outline.directory)
         now, unreadable, unknown = time.time(), list[UnreadableRow](), list[str]()
         for number in dict.fromkeys(numbers):
-            story = read_story(directory / paths.DATABASE, holder, number, now, unreadable.append)
+            story = read_story(outline, holder, number, now, unreadable.append)
             if story is None:
                 unknown.append(f"there is no incident {number}")
             elif as_json:
@@ -99,26 +98,30 @@ def show(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
 
 
 def read_story(
-    path: Path, holder: Holder | None, number: int, now: float, on_unreadable: Callable[[UnreadableRow], None]
+    place: StoragePlace,
+    holder: Holder | None,
+    number: int,
+    now: float,
+    on_unreadable: Callable[[UnreadableRow], None],
 ) -> Story | None:
     """Return what the files say of an incident; None if there is none of this number. Raises ``StorageError``."""
-    with IncidentReader.open(path) as incidents:
+    with open_incidents(place) as incidents:
         if (incident := incidents.incident(number)) is None:
             return None
         left = incidents.left(number)
         end = now if incident.closed is None else incident.closed
         others = incidents.incidents(since=end - 2 * WEEK, until=end)
-    found = read_found(path, incident)
-    with JournalReader.open(path) as journal:
+    found = read_found(place, incident)
+    with open_records(place) as journal:
         journal.on_unreadable = on_unreadable
         begins = min((at for _, at in journal.oldest(1)), default=None)
         figures = _figures(journal, holder, incident, end)
         first, last = _records(journal, incident, end)
     lost = [_loss(name, figures.get(name), found.get(name, Found()), left.get(name)) for name in incident.accounts]
-    missed = None if incident.is_open else read_missed(path, incident)
+    missed = None if incident.is_open else read_missed(place, incident)
     jobs: list[Job] = []
     if incident.kind is IncidentKind.JOB_FAILED:
-        with JobReader.open(path) as reader:
+        with open_jobs(place) as reader:
             jobs = list(reader.jobs({"kind": [incident.cause], "state": [JobState.FAILED.value]}, last=MAX_JOBS))
     trend = trend_of(incident, others, now, begins)
     return Story(incident=incident, lost=lost, trend=trend, missed=missed, first=first, last=last, jobs=jobs)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from attrs import define, evolve, frozen
 
 from adapters.sqlite import JournalMissing
-from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.remote_reader import CursorLine
-from engine import paths
+from engine.app.stored_incidents import open_incidents
 from engine.app.stored_jobs import open_jobs
 from engine.app.stored_ledger import StoredLedger, open_ledger, read_cursors
 from engine.cli.common import (
@@ -71,10 +70,10 @@ def _read_jobs(outline: Outline) -> JobSummary:
         return JobSummary()
 
 
-def _read_incidents(directory: Path) -> list[Incident]:
+def _read_incidents(outline: Outline) -> list[Incident]:
     """Return the open incidents; those that cannot be read are named by ``incidents``."""
     try:
-        with IncidentReader.open(directory / paths.DATABASE) as reader:
+        with open_incidents(outline) as reader:
             return reader.incidents(open_only=True)
     except JournalMissing:
         return []
@@ -223,7 +222,7 @@ def _look(
     if pattern is not None:
         match = matching if again else match_accounts
         accounts = {name: accounts[name] for name in match(list(accounts), pattern)}
-    incidents = _read_incidents(outline.directory)
+    incidents = _read_incidents(outline)
     if pattern is not None:
         incidents = [each for each in incidents if not each.accounts or not accounts.keys().isdisjoint(each.accounts)]
     memory = _read_memory(outline.directory, info) if verbose else None
@@ -265,7 +264,7 @@ class _Looks:
         return self._before
 
 
-def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
+def _watch(look: _Looks, *, as_json: bool) -> int:
     """Show where the accounts are until Ctrl+C, or until the output's reader is gone; return the last exit code.
 
     On a terminal it is the screen. Elsewhere it is a page, or with ``as_json`` a line, every second.
@@ -282,7 +281,7 @@ def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
         if (terminal := ScreenTerminal.of(console)) is not None:
             from engine.cli.watch import FileSource, watch  # noqa: PLC0415 - as above
 
-            source = FileSource(directory, look, seen)
+            source = FileSource(look.outline.directory, look, seen, look.outline.database)
             watch(source, terminal)
             return source.seen.code
     with suppress(KeyboardInterrupt):
@@ -326,7 +325,7 @@ def status(
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         outline = load_outline(config)
         if watch:
-            raise SystemExit(_watch(_Looks(outline, account, verbose), outline.directory, as_json=as_json))
+            raise SystemExit(_watch(_Looks(outline, account, verbose), as_json=as_json))
         seen = _look(outline, account, verbose=verbose)
         if picture is not None:
             from engine.console.svg import COLUMNS, svg  # noqa: PLC0415 - as above

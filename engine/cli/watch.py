@@ -73,6 +73,8 @@ class FileSource:
     """Looks at the files; it may wait for the disk."""
     seen: Look
     """What the last look has found."""
+    database: str | None = field(default=None, repr=False)
+    """``storage.database``, as in the config's outline."""
     ranking: Ranking = field(init=False)
     quits: bool = field(default=True, init=False)
     _troubles: dict[str, tuple[object, float | None]] = field(factory=dict, init=False)
@@ -179,7 +181,7 @@ class FileSource:
     async def acknowledge(self, incident: int) -> str:
         """Do what ``incidents ack`` does."""
         try:
-            found = await run_sync(acknowledge, self.directory, incident, abandon_on_cancel=True)
+            found = await run_sync(acknowledge, self, incident, abandon_on_cancel=True)
         except (StorageError, OSError) as exc:
             return str(exc)
         return acknowledged(incident, found)

@@ -223,6 +223,9 @@ class JournalRecords(Protocol):
     def first_since(self, since: float) -> int:
         """Return the lowest number written at ``since`` (Unix seconds) or later; a free one if there is none."""
 
+    def oldest(self, count: int) -> list[tuple[int, float]]:
+        """Return ``seq`` and ``at`` of the ``count`` oldest entries; the newest of all is never among them."""
+
     def count(self, account: str, life: int) -> int:
         """Return how many entries a life has, those included that cannot be read."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.storage.incident_stores import IncidentsUnderTest, SqliteIncidents
 from tests.storage.job_stores import JobsUnderTest, sqlite_jobs
 from tests.storage.part_stores import PartsUnderTest, SqliteParts
 from tests.storage.stores import SqliteStore, StoreUnderTest
@@ -41,3 +42,13 @@ def parts(request: pytest.FixtureRequest, tmp_path: Path) -> PartsUnderTest:
     from tests.storage.postgres_parts import PostgresParts
 
     return PostgresParts(request.getfixturevalue("store_url"))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> IncidentsUnderTest:
+    """Return an empty store of incidents and alerts of each kind."""
+    if request.param == "sqlite":
+        return SqliteIncidents(tmp_path / "engine.db")
+    from tests.storage.postgres_incidents import PostgresIncidentDatabase
+
+    return PostgresIncidentDatabase(request.getfixturevalue("store_url"))

@@ -1,13 +1,10 @@
-"""Incidents in ``engine.db``: what is stored is what goes on after a crash, and what commands see."""
+"""Incidents in ``engine.db``: what is peculiar to a file; ``tests/storage/test_incidents.py`` has the rest."""
 
 import sqlite3
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-import anyio
 import pytest
-from attrs import evolve
 
 from adapters.sqlite import JournalMissing, JournalWriter, open_database
 from adapters.sqlite.incident_reader import IncidentReader
@@ -15,9 +12,9 @@ from adapters.sqlite.incidents import acknowledge
 from adapters.sqlite.renames import Rename, rename
 from adapters.sqlite.schema import MIGRATIONS, VERSION
 from states.incident import Incident
-from states.incidents import AccountGone, Acknowledged, Book, Elapsed
+from states.incidents import Elapsed
 from tests.adapters.sqlite.support import a_journal
-from tests.states.incident_support import Told, down, full, journal, names, needs, well
+from tests.states.incident_support import Told, full, journal, needs
 
 
 @pytest.fixture
@@ -39,98 +36,6 @@ async def keep(writer: JournalWriter, law: Told, seen: int = 0) -> None:
     """Store what a law has said since then."""
     await writer.incidents.keep(law.changes[seen:])
     await writer.incidents.flush()
-
-
-def numbered(incidents: Iterable[Incident]) -> dict[int, Incident]:
-    return {each.id: each for each in incidents}
-
-
-async def test_what_is_stored_is_what_was_said(path: Path) -> None:
-    """Each incident comes back as it was said last, with all accounts that were ever in it."""
-    law = Told()
-    law.tell(*map(down, names(12)), needs("P"), journal(full()))
-    law.wait(130)
-    law.tell(well("Account 03"), Acknowledged(1), AccountGone("P"))
-    law.wait(400)
-    async with a_journal(path) as writer:
-        await keep(writer, law)
-        again = await writer.incidents.restore(law.now)
-    said = {each.incident.id: each.incident for each in law.changes}
-    assert numbered(stored(path)) == {number: said[number] for number in sorted(said)}
-    assert numbered(stored(path, open_only=True)) == dict(law.book.open)
-    assert dict(again.open) == dict(law.book.open)
-    assert {each: track.incident for each, track in again.tracks.items()} == {
-        each: track.incident for each, track in law.book.tracks.items() if track.incident is not None
-    }
-    assert again.next_id == law.book.next_id
-
-
-async def test_a_number_is_given_once(path: Path) -> None:
-    """Retention deletes what is over, and the numbers go on."""
-    law = Told()
-    law.tell(needs("A"), needs("B"), AccountGone("A"), AccountGone("B"), needs("C"))
-    async with a_journal(path) as writer:
-        await keep(writer, law)
-        assert await writer.incidents.prune(law.now + 1) == 2
-        assert await writer.incidents.prune(law.now + 1) == 0
-        assert [each.id for each in stored(path)] == [3]
-        execute(path, "DELETE FROM incidents")
-        with closing(sqlite3.connect(path)) as db:
-            assert db.execute("SELECT count(*) FROM incident_members").fetchone() == (0,)
-        assert (await writer.incidents.restore(law.now)).next_id == 4
-
-
-async def test_what_was_not_stored_was_not_there(path: Path) -> None:
-    """An engine that dies before an incident is durable has none: the next one opens it, under the same number."""
-    law = Told()
-    law.tell(needs("A"))
-    async with a_journal(path) as writer:
-        book = await writer.incidents.restore(law.now)
-        assert book == Book(now=law.now, due=law.now)
-        again = Told(book=book, now=law.now)
-        again.tell(Elapsed(), needs("A"))
-        assert [each.id for each in again.opened] == [1]
-
-
-async def test_rows_of_others_are_in_the_same_transaction(path: Path) -> None:
-    """What is to be sent is stored with the incident, or neither is."""
-    from adapters.sqlite.schema import NAME
-
-    law = Told()
-    law.tell(needs("A"))
-    async with a_journal(path) as writer:
-        await writer.incidents.keep(law.changes, also=[(NAME, ("outbox",))])
-        await writer.incidents.flush()
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("SELECT name FROM names").fetchall() == [("outbox",)]
-    assert len(stored(path)) == 1
-
-
-async def test_a_command_acknowledges_once(path: Path) -> None:
-    """What a command has acknowledged stays so, whatever the engine writes later."""
-    law = Told()
-    law.tell(needs("A"), needs("B"))
-    async with a_journal(path) as writer:
-        await keep(writer, law)
-        found, noted = await anyio.to_thread.run_sync(acknowledge, path, 1, 5.0)
-        assert (found, noted) == (evolve(law.book.open[1], acked=5.0), True)
-        assert await anyio.to_thread.run_sync(acknowledge, path, 1, 9.0) == (found, False)
-        assert await writer.incidents.acknowledged() == {1}
-        seen = len(law.changes)
-        law.tell(AccountGone("A"), AccountGone("B"))
-        await keep(writer, law, seen)
-        over, noted = await anyio.to_thread.run_sync(acknowledge, path, 2, 9.0)
-        assert over is not None
-        assert (over.acked, over.closed, noted) == (None, law.now, False)
-    assert [each.acked for each in stored(path)] == [5.0, None]
-
-
-@pytest.mark.parametrize("number", [0, -1, 7, 2**63, 10**30])
-async def test_there_is_no_such_incident(path: Path, number: int) -> None:
-    """Any number may be asked for."""
-    async with a_journal(path):
-        pass
-    assert acknowledge(path, number, 1.0) == (None, False)
 
 
 def test_without_a_file_there_is_nothing(path: Path) -> None:
@@ -188,15 +93,3 @@ async def test_a_spoilt_row_ends_nothing(path: Path, column: str, value: str) ->
         assert again.opened == []
         execute(path, f"UPDATE incident_members SET name = {value}, until = {value}")
         await writer.incidents.restore(law.now)
-
-
-async def test_all_is_stored_anew(path: Path) -> None:
-    """When the file was lost, what is open is in the new one."""
-    law = Told()
-    law.tell(*map(down, names(5)), needs("P"))
-    law.wait(130)
-    async with a_journal(path) as writer:
-        await writer.incidents.keep_all(law.book)
-        await writer.incidents.flush()
-        assert dict((await writer.incidents.restore(law.now)).open) == dict(law.book.open)
-        await writer.incidents.keep_all(Book())

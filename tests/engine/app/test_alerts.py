@@ -14,7 +14,7 @@ from adapters.sqlite import GroupWriter, open_database
 from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.schema import migrate
 from adapters.system import SystemClock
-from engine.app.alerts import Alerts, outlets
+from engine.app.alerts import Alerts, Rows, outlets
 from engine.config import Config, load
 from states.alerts import About
 from tests.adapters.alerts.servers import mail_server, web_server
@@ -59,6 +59,12 @@ async def running(config: Config, troubles: Troubles, open_ones: list[About]) ->
         await writer.aclose(10)
 
 
+async def stored(alerts: Alerts, rows: Rows) -> None:
+    """Store rows as the transaction of their incident does."""
+    assert isinstance(alerts.outbox, Outbox)
+    await alerts.outbox.writer.write_together(rows)
+
+
 async def until(condition: "object") -> None:
     assert callable(condition)
     with anyio.fail_after(TIMEOUT):
@@ -82,13 +88,13 @@ async def test_an_incident_reaches_mail_webhook_and_command_once_each(tmp_path: 
 
             told, troubles = incident(), Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.rows_of([opened(told)]))
+                await stored(alerts, alerts.rows_of([opened(told)]))
                 await until(lambda: all_have(1))
             async with running(config, troubles, [told]) as alerts:
                 await anyio.sleep(0.2)
                 assert all_have(1)
                 ended = evolve(told, closed=SystemClock().now())
-                await alerts.outbox.writer.write_together(alerts.rows_of([joined(told), closed(ended)]))
+                await stored(alerts, alerts.rows_of([joined(told), closed(ended)]))
                 await until(lambda: all_have(2))
             assert [why for _, _, why in troubles if why] == []
             assert mails.got[0]["Subject"] == "❌ A needs you: log in again"
@@ -108,7 +114,7 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
             config = config_of(tmp_path, f'  - to: "{hooks.address}"\n  - to: "{mails.address}"\n')
             troubles = Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.rows_of([opened(incident())]))
+                await stored(alerts, alerts.rows_of([opened(incident())]))
                 await until(lambda: mails.got and any(why for _, _, why in troubles))
                 name, label, why = next(each for each in troubles if each[2])
                 assert re.fullmatch(r"json-[0-9a-f]{8}", name)
@@ -117,7 +123,7 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
                 assert "500" in why
                 assert "verysecretpath" not in f"{troubles}"
                 broken = evolve(incident(2, "channel"), cause=name, detail=f"{label}: {why}")
-                await alerts.outbox.writer.write_together(alerts.rows_of([opened(broken)]))
+                await stored(alerts, alerts.rows_of([opened(broken)]))
                 await until(lambda: len(mails.got) == 2)
                 assert "alerts[0] (json)" in mails.got[1]["Subject"]
         with closing(sqlite3.connect(tmp_path / "engine.db")) as db:

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.sqlite import JournalWriter
@@ -29,8 +29,16 @@ OVER = Incident(
 )  # fmt: skip
 
 
+@frozen
+class StoredAt:
+    """Where a config keeps its data."""
+
+    directory: Path
+    database: str | None = None
+
+
 @pytest.fixture
-async def path(tmp_path: Path) -> Path:
+async def place(tmp_path: Path) -> StoredAt:
     """Write a journal: News has fetched three updates, Shop has said nothing, and two of its jobs have failed."""
     journal = await JournalWriter.open(tmp_path / "engine.db", on_trouble=lambda *_: None)
     beginning = [Started(), TurnGranted(generation=0), Connected()]
@@ -49,31 +57,30 @@ async def path(tmp_path: Path) -> Path:
                 (state, None if ended is None else NOW + ended, worker),
             )
         db.commit()
-    return tmp_path / "engine.db"
+    return StoredAt(tmp_path)
 
 
-async def test_it_is_read_from_the_file(path: Path) -> None:
+async def test_it_is_read_from_the_file(place: StoredAt) -> None:
     """Updates that came late, accounts that have said nothing, and jobs that failed meanwhile."""
-    assert read_missed(path, OVER) == (
+    assert read_missed(place, OVER) == (
         "of Shop it is not known: no connection has fetched updates since; 3 updates came late and were fetched"
         " afterwards; 2 jobs of these accounts failed meanwhile (see 'jobs list --state failed')"
     )
-    assert read_missed(path, evolve(OVER, kind=IncidentKind.CHANNEL, accounts=())) == ""
+    assert read_missed(place, evolve(OVER, kind=IncidentKind.CHANNEL, accounts=())) == ""
 
 
-async def test_it_is_known_to_messages(path: Path) -> None:
+async def test_it_is_known_to_messages(place: StoredAt) -> None:
     """By the number of the incident alone: they name few of its accounts, and its end may not be in the file yet."""
     few = evolve(about(OVER), accounts=())
-    assert await missed_in(path, few) == read_missed(path, OVER)
+    assert await missed_in(place, few) == read_missed(place, OVER)
 
 
-async def test_what_cannot_be_read_is_said(path: Path) -> None:
+async def test_what_cannot_be_read_is_said(place: StoredAt) -> None:
     """An incident that is not there, and a file that is missing, or is no database."""
-    assert await missed_in(path, about(evolve(OVER, id=2))) == UNREAD
-    assert await missed_in(path.with_name("none.db"), about(OVER)) == UNREAD
-    spoilt = path.with_name("spoilt.db")
-    spoilt.write_bytes(b"no database" * 100)
-    assert await missed_in(spoilt, about(OVER)) == UNREAD
+    assert await missed_in(place, about(evolve(OVER, id=2))) == UNREAD
+    assert await missed_in(StoredAt(place.directory / "none"), about(OVER)) == UNREAD
+    (place.directory / "engine.db").write_bytes(b"no database" * 100)
+    assert await missed_in(place, about(OVER)) == UNREAD
 
 
 def has_caught_up(harness: EngineHarness) -> bool:
