@@ -326,15 +326,16 @@ class Engine:
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        usernames = Usernames(self.config.usernames.per_day, own.usernames)
-        ledger = own.make_ledger() if node is None else None
+        keeper = own.usernames if node is None else node.usernames
+        usernames = Usernames(self.config.usernames.per_day, keeper)
+        ledger = own.make_ledger() if node is None else node.ledger
         made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock, ledger)
         restoration = Restoration(own, made.connectors)
         known: Mapping[str, Snapshot] = {}
         if node is None:
             known = await restoration.restore()
             parts.push_async_callback(restoration.remember)
-        usernames.begin(await own.usernames.load())  # after accounts got their new names
+        usernames.begin(await keeper.load())  # after accounts got their new names
         accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
         self.remote = RemoteParts(lambda: self.config, accounts, own.remote, self._handlers)
         await self.remote.begin()

@@ -42,8 +42,8 @@ class FleetParts:
     usernames: Usernames
     """What all accounts know of usernames."""
     clock: WatchedClock
-    ledger: LedgerStore | None
-    """What the accounts have handled, without a gap; None where nothing keeps it."""
+    ledger: LedgerStore
+    """What the accounts have handled, without a gap."""
     limiter: ConnectLimiter = field(init=False)
     detector: OutageDetector = field(init=False)
     probe: NetworkProbe = field(init=False)
@@ -76,7 +76,7 @@ class FleetParts:
         connector.usernames = self.usernames.of(account)
         if self._measure is not None:
             self._measure(connector)
-        if self.ledger is not None and connector.inbox.ledger is None:
+        if connector.inbox.ledger is None:
             connector.inbox.use_ledger(AccountLedger(self.ledger, account))
         runner = Runner(
             account=account,
@@ -147,10 +147,9 @@ class FleetParts:
             continuous=ContinuousClock(),
             accept=self.clock.accept,
         )
-        ledger: list[Watcher] = [] if self.ledger is None else [("the ledger", self.ledger.run)]
         return [
             ("the network probe", self.probe.run),
-            *ledger,
+            ("the ledger", self.ledger.run),
             ("the watch over session files", self.credentials.run),
             ("the watch over the shared settings", self.refused.run),
             ("the watch over the clocks", watched_clocks),

@@ -24,10 +24,12 @@ from adapters.postgres.fenced import FencedLink
 from adapters.postgres.group_writer import StoreWriter
 from adapters.postgres.jobs import PostgresJobs
 from adapters.postgres.journal import StoreJournal
+from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.live_rows import Ownership
 from adapters.postgres.migrate import migrate
 from adapters.postgres.nodes import NodeEntry, NodeRows, plain
 from adapters.postgres.sessions import SessionRows
+from adapters.postgres.usernames import PostgresUsernames
 from adapters.system import ContinuousClock, open_dead_man
 from adapters.telegram import Datacenter
 from engine.app.fleet_parts import FleetParts
@@ -103,6 +105,9 @@ class EngineNode:
     holder: LeaseHolder | None = field(default=None, init=False)
     assigner: Assigner = field(init=False)
     sessions: SessionRows = field(init=False)
+    usernames: PostgresUsernames = field(init=False)
+    """Those that all nodes know. It is there with the jobs, as the ledger is."""
+    ledger: PostgresLedger = field(init=False)
     _begun: Flag = field(factory=Flag, init=False)
     _tasks: TaskGroup = field(init=False)
 
@@ -186,12 +191,13 @@ class EngineNode:
 
     @asynccontextmanager
     async def jobs(self) -> AsyncIterator[PostgresJobs]:
-        """Yield the jobs; at the end, wait for what was stored last."""
+        """Yield the jobs; at the end, wait for what was stored last, of them and of ledger and usernames."""
         pool = StorePool(self.address, application="holdfast jobs")
         link, name = FencedLink(pool, self.life), self.config.node.known_as
         writer = StoreWriter(store=link, constants={"life": self.life, "clock": name})
         self._tasks.start_soon(writer.run, name="node: writes jobs")
         try:
+            self.usernames, self.ledger = PostgresUsernames(writer, link), PostgresLedger(writer)
             yield PostgresJobs(writer=writer, link=link, life=self.life, node=name)
         finally:
             with anyio.CancelScope(shield=True):

@@ -59,6 +59,11 @@ class Nodes:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY id")]
 
+    def in_ledger(self) -> int:
+        """Return how many users the ledger of completeness has."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return len(connection.execute("SELECT DISTINCT user_id FROM ledger").fetchall())
+
     def healthy(self) -> dict[str, int]:
         """Return the number of the life in which each account is healthy."""
         with StoreRecords.open(StoreAddress.parse(self.url)) as records:
@@ -121,6 +126,7 @@ async def test_the_accounts_of_a_stopped_node_go_on_at_once(tmp_path: Path, stor
             await nodes.until(lambda: nodes.jobs() == ["done"], two)
             code, said = await two.command("log", "replay", "config.yaml")
             assert code == 0, said
+            await nodes.until(lambda: nodes.in_ledger() == len(ACCOUNTS), two)
             assert await two.finish(second, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
     assert clean(one, two), one.text + two.text
@@ -143,6 +149,26 @@ async def test_a_killed_node_that_starts_again_waits_for_nobody(tmp_path: Path, 
         assert dc.stats()["logins_destroyed"] == 0
     assert "is alive already" not in one.text
     assert clean(one), one.text
+
+
+@pytest.mark.slow
+async def test_a_node_that_loses_its_lease_closes_its_connections_and_ends(tmp_path: Path, store_url: str) -> None:
+    """Its life ends in the database under it; the sentence says what to do, and the next start has the accounts."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one = await nodes.node("one", lease="30s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
+            with psycopg.connect(store_url, autocommit=True) as connection:
+                connection.execute("UPDATE nodes SET state = 'dead'")
+            assert await one.finish(first) == 1
+            assert dc.stats()["connections"] == 0
+        assert "this node has lost its lease, and has closed all its connections" in " ".join(one.text.split())
+        async with one.running() as again:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 2), one)
+            assert await one.finish(again, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
 
 
 async def test_a_database_that_does_not_answer_ends_the_start(harness: EngineHarness) -> None:
