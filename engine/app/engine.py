@@ -17,14 +17,14 @@ from anyio.abc import TaskStatus
 from attrs import Factory, define, evolve, field
 
 from adapters.archive.marker import check_mark
-from adapters.sqlite import JournalWriter
 from adapters.system import EngineLock, ServiceManager, WatchedClock, forks
 from adapters.telegram.usernames import Usernames
 from engine import paths
+from engine.alerts.ports import AlertClaims
 from engine.app.account import Account
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
-from engine.app.incidents import IncidentParts
+from engine.app.incidents import IncidentHome, IncidentParts
 from engine.app.jobs import JobService
 from engine.app.journal import follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
@@ -46,6 +46,7 @@ from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
 from engine.journal.follow import JournalFollower
 from engine.journal.ports import JournalStore
+from engine.journal.retention import Prunable
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -312,15 +313,20 @@ class Engine:
         own, node = await parts.enter_async_context(opened), self._node
         journal: JournalStore = own
         jobs: WorkStorage = own.jobs
+        home: IncidentHome = own
+        claims: AlertClaims | None = None
         if node is not None:
             await node.begin()
             parts.push_async_callback(node.close_sessions)
             journal = await parts.enter_async_context(node.journal(self._identity, self.incidents))
-            jobs = await parts.enter_async_context(node.jobs())
+            jobs = shared = await parts.enter_async_context(node.jobs())
+            home = told = node.incidents(shared)
+            claims = told.outbox
             self.jobs.use_accounts(())
         self._journal = journal
         self._follower = follower_of(journal, self.config.storage)
-        watch = await self.incidents.begin(own, self._count_jobs, database=None if node is None else str(node.address))
+        database = None if node is None else str(node.address)
+        watch = await self.incidents.begin(home, self._count_jobs, database=database, claims=claims)
         parts.push_async_callback(watch.close)
         self.jobs.open(jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
@@ -339,9 +345,10 @@ class Engine:
         accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
         self.remote = RemoteParts(lambda: self.config, accounts, own.remote, self._handlers)
         await self.remote.begin()
-        watch.begin(list(self._accounts) if node is None else (), [name for name, at in known.items() if at.paused])
+        watch.begin(list(self._accounts) if node is None else None, [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
-        return self._assemble(made, restoration, known, own)  # last: a start that is cancelled makes no runners
+        # Last: a start that is cancelled makes no runners.
+        return self._assemble(made, restoration, known, home.incidents)
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -369,7 +376,7 @@ class Engine:
             tasks.cancel_scope.cancel()
 
     def _assemble(
-        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot], own: JournalWriter
+        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot], incidents: Prunable
     ) -> Sequence[Watcher]:
         """Add all accounts to the fleet; return what runs beside it."""
         reloader = self._reloader = Reloader(self, parts, restoration, self._handlers)
@@ -390,7 +397,7 @@ class Engine:
             ("the socket for commands", control.run),
             ("the updates for other programs", self.remote.feeds.run),
             ("the reload", reloader.run),
-            retention(self._live, (parts.journal, self.jobs.store, own.incidents), known.values()),
+            retention(self._live, (parts.journal, self.jobs.store, incidents), known.values()),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))

@@ -7,21 +7,21 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from adapters.sqlite import JournalWriter
 from engine import paths
+from engine.alerts.ports import AlertClaims, AlertOutbox
 from engine.app.alerts import Alerts
 from engine.app.missed import missed_in
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import Watcher
-from engine.incidents.ports import CountJobs
+from engine.incidents.ports import CountJobs, LastingIncidents
 from engine.incidents.watch import IncidentWatch
 from states.events import ClockJumped, Failure
 from states.incident import Incident
@@ -32,6 +32,18 @@ NETWORK: Final = "the network"
 """What all accounts share."""
 
 log = structlog.get_logger("holdfast.alerts")
+
+
+class IncidentHome(Protocol):
+    """Where an engine has its incidents, and what is to be told of them."""
+
+    @property
+    def incidents(self) -> LastingIncidents:
+        """The incidents."""
+
+    @property
+    def outbox(self) -> AlertOutbox:
+        """The alerts."""
 
 
 @define(eq=False)
@@ -63,14 +75,20 @@ class IncidentParts:
         return {} if self.watch is None else self.watch.book.open
 
     async def begin(
-        self, journal: JournalWriter, count_jobs: CountJobs, *, database: str | None = None
+        self,
+        home: IncidentHome,
+        count_jobs: CountJobs,
+        *,
+        database: str | None = None,
+        claims: AlertClaims | None = None,
     ) -> IncidentWatch:
         """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``.
 
         ``database`` is what the store of the accounts is called, if it is another one than the engine's own file.
         ``count_jobs`` is that of the engine's own store: each store keeps a connection, which its owner closes.
+        ``claims`` says which node of several sends a message.
         """
-        store, directory = journal.incidents, self.config.storage.directory
+        store, directory = home.incidents, self.config.storage.directory
         await self._look_at_ways()
         watch = IncidentWatch(
             store=store,
@@ -85,10 +103,11 @@ class IncidentParts:
         )
         alerts = Alerts.of(
             self.config,
-            journal.outbox,
+            home.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
             missed=partial(missed_in, self.config.storage),
+            claims=claims,
         )
         if unreadable := await alerts.restore(watch.book.open.values()):
             log.warning("alerts_unreadable", rows=unreadable)

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, field, frozen
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
@@ -22,12 +22,14 @@ from adapters.postgres.connect import StoreConnection, StorePool
 from adapters.postgres.errors import StoreError
 from adapters.postgres.fenced import FencedLink
 from adapters.postgres.group_writer import StoreWriter
+from adapters.postgres.incidents import PostgresIncidents
 from adapters.postgres.jobs import PostgresJobs
 from adapters.postgres.journal import StoreJournal
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.live_rows import Ownership
 from adapters.postgres.migrate import migrate
 from adapters.postgres.nodes import NodeEntry, NodeRows, plain
+from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.sessions import SessionRows
 from adapters.postgres.usernames import PostgresUsernames
 from adapters.system import ContinuousClock, open_dead_man
@@ -78,11 +80,6 @@ def refuse_what_nodes_lack(config: Config) -> None:
         lacks.append(
             "telegram.datacenter: a sandbox is of one engine, and storage.database is shared; leave one of them out, "
             "or start 'python -m adapters.sandbox' and give its address"
-        )
-    if config.alerts:
-        lacks.append(
-            "alerts: a node does not tell of incidents yet, for nobody would of those of a dead one; leave them out, "
-            "and watch /metrics of all nodes"
         )
     if config.remote.programs:
         lacks.append(
@@ -204,10 +201,26 @@ class EngineNode:
                 await writer.aclose(FLUSH_TIMEOUT)
             pool.close()
 
+    def incidents(self, jobs: PostgresJobs) -> "NodeIncidents":
+        """Return the incidents and alerts, which are written with the jobs."""
+        writer, link, life, node = jobs.writer, jobs.link, jobs.life, jobs.node
+        return NodeIncidents(
+            PostgresIncidents(writer=writer, link=link, life=life, node=node),
+            PostgresOutbox(writer=writer, link=link, life=life, node=node),
+        )
+
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""
         self.work.parts = NodeAccounts(self, engine, parts, handlers)
         return [("the accounts of the node", self.work.run), ("the assignment of accounts", self.assigner.run)]
+
+
+@frozen(eq=False)
+class NodeIncidents:
+    """The incidents of a node, and what is to be told of them."""
+
+    incidents: PostgresIncidents
+    outbox: PostgresOutbox
 
 
 @define(eq=False)

@@ -27,3 +27,13 @@ class IncidentStorage(Protocol):
 
     async def flush(self) -> None:
         """Return when everything written so far is durable."""
+
+
+class LastingIncidents(IncidentStorage, Protocol):
+    """Incidents that an engine goes on with, and that are deleted when they have long been over."""
+
+    async def restore(self, now: float) -> Book:
+        """Return the book with which this engine begins: what earlier ones have left open."""
+
+    async def prune(self, before: float) -> int:
+        """Delete some of the incidents that were over before ``before`` (Unix seconds); return how many."""

@@ -57,6 +57,8 @@ READ_EVERY: Final = 60.0
 MAX_UNSTORED: Final = 10_000
 """Changes that wait to be stored. If the file cannot be written and there are more, those incidents are left out that
 began and ended meanwhile."""
+COME_WITHIN: Final = 900.0
+"""Seconds that a node which begins waits for the accounts of its earlier incidents: another one may have them now."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the last changes have at the end."""
 
@@ -92,6 +94,8 @@ class IncidentWatch:
     """The incidents whose changes are being stored: these may be in the file already."""
     _store_all: bool = field(default=False, init=False)
     """Whether all that is open is to be stored anew."""
+    _accounts_come: bool = field(default=False, init=False)
+    """Whether accounts of earlier incidents may still come: this is a node, which claims them."""
     _to_store: Wakeup = field(factory=Wakeup, init=False)
     _moved: Wakeup = field(factory=Wakeup, init=False)
     """Notified when ``book.due`` may be earlier than it was."""
@@ -99,14 +103,23 @@ class IncidentWatch:
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
-    def begin(self, accounts: Collection[str], paused: Collection[str] = ()) -> None:
-        """Begin with the accounts of the config, of which some are paused; what others were in is over."""
-        known = {name for slot, name in self.book.tracks if slot in ACCOUNT_SLOTS}
-        for name in sorted(known - set(accounts) | set(paused)):
-            self._tell(AccountGone(name))
+    def begin(self, accounts: Collection[str] | None, paused: Collection[str] = ()) -> None:
+        """Begin with the accounts of the config, of which some are paused; what others were in is over.
+
+        None: they come later, and what those were in that have not come after a while goes on elsewhere.
+        """
+        if accounts is None:
+            self._accounts_come = True
+        else:
+            for name in sorted(self._known_accounts - set(accounts) | set(paused)):
+                self._tell(AccountGone(name))
         if (Slot.JOURNAL, self.database) in self.book.tracks:
             self._tell(PartSeen(slot=Slot.JOURNAL, name=self.database, found=Sign.WELL))  # it was opened just now
         self._tell(Elapsed())
+
+    @property
+    def _known_accounts(self) -> set[str]:
+        return {name for slot, name in self.book.tracks if slot in ACCOUNT_SLOTS}
 
     def observe(self, account: str, step: Step) -> None:
         """Take a decision of an account into account."""
@@ -216,6 +229,8 @@ class IncidentWatch:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_changes)
             tasks.start_soon(self._read_commands)
+            if self._accounts_come:
+                tasks.start_soon(self._forget_unseen)
             while True:
                 upcoming, due = self._moved.upcoming, self.book.due
                 wait = LOOK_EVERY if due is None else min(due - self.clock.now(), LOOK_EVERY)
@@ -225,6 +240,13 @@ class IncidentWatch:
                 if self.book.due is not None and self.book.due <= self.clock.now():
                     self._tell(Elapsed())
                     await anyio.sleep(PAUSE)
+
+    async def _forget_unseen(self) -> None:
+        """Let those accounts leave that an earlier life of this node had, and that have not come again."""
+        await anyio.sleep(COME_WITHIN)
+        for name in sorted(self._known_accounts - self._seen.keys()):
+            self._tell(AccountGone(name))
+        self._accounts_come = False
 
     async def close(self) -> None:
         """Store what is still to be stored, in bounded time."""

@@ -1,5 +1,6 @@
 """``run`` as nodes: real processes, a real PostgreSQL, real Telethon, a datacenter that destroys a login used twice."""
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +30,12 @@ class Nodes:
     url: str
     dc: Sandbox
 
-    async def node(self, name: str, *, lease: str = "6s", more: str = "") -> EngineHarness:
+    async def node(self, name: str, *, lease: str = "6s", more: str = "", rest: str = "") -> EngineHarness:
         """Write the config of a node; the first one brings the sessions into the database."""
         harness = EngineHarness(self.directory / name)
         harness.directory.mkdir()
         database = f"storage: {{database: '{self.url}'}}\nnode: {{name: {name}, host: {name}, lease: {lease}{more}}}\n"
-        harness.at(self.dc, *PHONES, rest=FAST + database)
+        harness.at(self.dc, *PHONES, rest=FAST + database + rest)
         if name == "one":
             code, said = await harness.command("session", "bring", "config.yaml")
             assert code == 0, said
@@ -169,6 +170,38 @@ async def test_a_node_that_loses_its_lease_closes_its_connections_and_ends(tmp_p
             await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 2), one)
             assert await one.finish(again, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
+
+
+@pytest.mark.slow
+async def test_two_nodes_tell_of_an_incident_once(tmp_path: Path, store_url: str) -> None:
+    """By whichever has stored it; commands know it anywhere, and an end of a node changes nothing."""
+    program, told = tmp_path / "keep.sh", tmp_path / "told"
+    program.write_text(f"#!/bin/sh\ncat >> {told}\necho >> {told}\n")
+    program.chmod(0o755)
+    alerts = f"alerts: [{{exec: {program}, after: 0s}}]\n"
+
+    def messages() -> list[str]:
+        lines = told.read_text("utf-8").splitlines() if told.exists() else []
+        return [each["message"] for line in lines for each in json.loads(line)["incidents"]]
+
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one, two = await nodes.node("one", rest=alerts), await nodes.node("two", rest=alerts)
+        async with one.running() as first:
+            await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
+            async with two.running() as second:
+                await two.until(lambda at: "This node has a lease" in at.text)
+                job = ("send", "--account", "Account 1", "to=@nobody_is_called_so", "text=hello")
+                code, said = await one.command("jobs", "add", "config.yaml", *job)
+                assert code == 0, said
+                await nodes.until(lambda: messages() == ["opened"], one, two)
+                code, said = await two.command("incidents", "config.yaml", "--json")
+                assert (code, json.loads(said)["kind"]) == (1, "job_failed")
+                assert await one.finish(first, signal.SIGTERM) == 0
+                await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), two)
+                assert await two.finish(second, signal.SIGTERM) == 0
+    assert messages() == ["opened"]
+    assert clean(two), two.text
 
 
 async def test_a_database_that_does_not_answer_ends_the_start(harness: EngineHarness) -> None:

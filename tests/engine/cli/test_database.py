@@ -29,7 +29,6 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], rest: str) -> st
             HEAD.replace("f}\n", "f, datacenter: sandbox}\n", 1) + DATABASE,
             "telegram.datacenter: a sandbox is of one engine",
         ),
-        (DATABASE + "alerts: [{exec: ./page-me}]\n", "alerts: a node does not tell of incidents yet"),
         (
             DATABASE + "remote: {programs: {mine: {accounts: A, methods: help.getConfig}}}\n",
             "remote.programs: other programs cannot use the accounts of nodes yet",
@@ -45,7 +44,5 @@ def test_what_nodes_cannot_do_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rest: str, sentence: str
 ) -> None:
     """A config that would do less than it says ends the start in a sentence, before anything is made."""
-    (tmp_path / "page-me").write_text("#!/bin/sh\n")
-    (tmp_path / "page-me").chmod(0o700)
     assert sentence in " ".join(refused(tmp_path, capsys, rest).split())
     assert not (tmp_path / "data").exists()

@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 from structlog.testing import capture_logs
 
-from engine.incidents.watch import MAX_UNSTORED, IncidentWatch
+from engine.incidents.watch import COME_WITHIN, MAX_UNSTORED, IncidentWatch
 from states.events import (
     AuthRejected,
     ClockJumped,
@@ -295,6 +295,25 @@ async def test_the_next_engine_goes_on() -> None:
             (Closed, ("A",)),
             (Closed, ("C",)),
         ]
+
+
+async def test_a_node_waits_for_the_accounts_of_its_earlier_incidents() -> None:
+    """Those that it claims again go on in them; the others are elsewhere after a while, and leave."""
+    async with watched() as fleet:
+        for name in ("A", "B"):
+            fleet.connect(name)
+            fleet.take(name, AuthRejected())
+        await anyio.sleep(1)
+        incidents, inside = replayed(fleet.store.changes)
+    members = [(number, each) for number, of in inside.items() for each in of]
+    async with watched(restore(incidents.values(), members, 3, EPOCH)) as fleet:
+        fleet.watch.begin(None)
+        await anyio.sleep(COME_WITHIN - 50)
+        fleet.connect("B")
+        fleet.take("B", AuthRejected())
+        assert fleet.store.changes == []
+        await anyio.sleep(100)
+        assert [(type(each), each.incident.accounts) for each in fleet.store.changes] == [(Closed, ("A",))]
 
 
 async def test_the_last_changes_are_stored_at_the_end() -> None:
