@@ -1,0 +1,65 @@
+"""The start of a node in a database that others use: the accounts of all their configs are the same."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.postgres.accounts import AccountRows
+from adapters.postgres.address import StoreAddress
+from engine.app.node import AccountsDiffer, prepare
+from engine.config import AccountConfig, Config, Telegram
+from engine.config.node import NodeSection
+from tests.postgres.support import Node, connected, node
+
+
+def config_of(**hosts: str) -> Config:
+    """Return the config of node ``one`` with these accounts, each with its pattern of hosts."""
+    accounts = tuple(
+        AccountConfig(name=name, session=Path(f"/{name}.session"), hosts=each) for name, each in hosts.items()
+    )
+    telegram = Telegram(api_id=1, api_hash="0" * 32)
+    return Config(telegram=telegram, accounts=accounts, node=NodeSection(name="one"))
+
+
+async def stored(url: str) -> dict[str, str]:
+    """Return the accounts of the database."""
+    async with connected(url) as connection:
+        return await AccountRows(connection).listed()
+
+
+async def test_the_first_start_makes_tables_and_accounts(empty_store_url: str) -> None:
+    """The next one with another config has those of its own, as no other node lives."""
+    address = StoreAddress.parse(empty_store_url)
+    await prepare(address, config_of(A="*", B="eu-*"))
+    assert await stored(empty_store_url) == {"A": "*", "B": "eu-*"}
+    await prepare(address, config_of(A="us-1", C="*"))
+    assert await stored(empty_store_url) == {"A": "us-1", "C": "*"}
+
+
+async def test_other_accounts_than_those_of_a_living_node_are_refused(store_url: str) -> None:
+    """In a sentence with its name and the first account that differs; nothing is changed."""
+    address = StoreAddress.parse(store_url)
+    await prepare(address, config_of(A="*", B="*"))
+    async with node(store_url, "two") as other, anyio.create_task_group() as tasks:
+        tasks.start_soon(beat_on, other)
+        await prepare(address, config_of(B="*", A="*"))
+        with pytest.raises(AccountsDiffer, match=r"nodes that run \(two\): see 'B'; .*stop the other nodes first"):
+            await prepare(address, config_of(A="*", B="eu-*"))
+        tasks.cancel_scope.cancel()
+    assert await stored(store_url) == {"A": "*", "B": "*"}
+
+
+async def test_a_node_that_died_keeps_no_config_for_ever(store_url: str) -> None:
+    """It is silent for the length of its lease; nobody need have declared it dead."""
+    await prepare(StoreAddress.parse(store_url), config_of(A="*"))
+    async with node(store_url, "two", lease=0.5):
+        await prepare(StoreAddress.parse(store_url), config_of(A="*", B="*"))
+    assert await stored(store_url) == {"A": "*", "B": "*"}
+
+
+async def beat_on(other: Node) -> None:
+    """Beat until cancelled."""
+    while True:
+        await other.beat()
+        await anyio.sleep(0.05)
