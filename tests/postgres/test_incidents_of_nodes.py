@@ -19,6 +19,7 @@ from states.alerts import KINDS, ChannelAlert, ChannelRule, MessageKind, about
 from states.incident import Incident, Severity
 from states.incidents import AccountGone, Closed, Elapsed, Opened
 from tests.engine.alerts.support import FakeChannel
+from tests.postgres.support import connected, waits_for_lock
 from tests.states.incident_support import BEGIN, Told, down, journal, names, needs, person, well
 from tests.states.incident_support import full as full_disk
 from tests.storage.incident_stores import stored_incidents
@@ -124,7 +125,12 @@ async def test_nodes_that_see_it_at_the_same_time_make_one_incident(fleet: Postg
     async with nodes(fleet, *"abcdef") as running:
         for _, law in running:
             cut(law, names(5))
-        await asyncio.gather(*(keep(node, law) for node, law in running))
+        # All of them have looked for an incident before one can store its own.
+        async with connected(fleet.url) as other, anyio.create_task_group() as tasks, other.transaction():
+            await other.execute("LOCK TABLE incidents IN SHARE ROW EXCLUSIVE MODE")
+            for node, law in running:
+                tasks.start_soon(keep, node, law)
+            await waits_for_lock(other, len(running))
         assert len(stored_incidents(fleet)) == 1
         assert fleet.rows("SELECT count(*), count(DISTINCT life) FROM incident_parts") == [(6, 6)]
 
