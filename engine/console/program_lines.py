@@ -13,7 +13,7 @@ MAX_SHOWN: Final = 5
 """Programs that the page names, those that are most behind first; JSON has all."""
 
 
-class ProgramCursor(Protocol):
+class ShownProgram(Protocol):
     """How far a program is with the updates of one account."""
 
     @property
@@ -33,14 +33,14 @@ class ProgramCursor(Protocol):
         """How many updates wait for it."""
 
 
-def page(programs: Sequence[ProgramCursor], now: float) -> "list[Text]":
+def page(programs: Sequence[ShownProgram], now: float) -> "list[Text]":
     """Return the lines of the page, an empty one first; none if no program takes updates."""
     from rich.text import Text  # noqa: PLC0415 - as above
 
     return [Text(line, style="bold" if number == 1 else "") for number, line in enumerate(lines(programs, now))]
 
 
-def lines(programs: Sequence[ProgramCursor], now: float) -> Iterator[str]:
+def lines(programs: Sequence[ShownProgram], now: float) -> Iterator[str]:
     """Yield the lines, an empty one first."""
     if not programs:
         return
@@ -55,7 +55,7 @@ def lines(programs: Sequence[ProgramCursor], now: float) -> Iterator[str]:
         yield f"  and {more:,} more (--json has all of them)"
 
 
-def as_data(programs: Sequence[ProgramCursor]) -> list[dict[str, Any]]:
+def as_data(programs: Sequence[ShownProgram]) -> list[dict[str, Any]]:
     """Return what ``--json`` prints."""
     return [
         {"name": each.program, "account": each.account, "acknowledged_at": iso(each.at), "behind": each.behind}
