@@ -76,8 +76,10 @@ class SaveReceipt:
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._future is not None and not self._future.done():
-            waiting = asyncio.wait((asyncio.wrap_future(self._future),), timeout=self._timeout)
-            yield from waiting.__await__()
+            wrapped = asyncio.wrap_future(self._future)
+            yield from asyncio.wait((wrapped,), timeout=self._timeout).__await__()
+            if wrapped.done() and not wrapped.cancelled():
+                wrapped.exception()  # seen: it is raised below
         self._check()
 
     def wait(self) -> None:
