@@ -64,11 +64,12 @@ COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM incidents INDEXED BY i
 
 SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM incidents"
 ACCOUNTS: Final = (
-    "SELECT incident, name FROM incident_members WHERE slot IN ('connection', 'person', 'file', 'limit') AND incident"
+    "SELECT incident, name FROM incident_members WHERE slot IN ('connection', 'person', 'file', 'limit', 'updates')"
+    " AND incident"
 )
 """The accounts that were ever in the incidents that follow, each with the incident."""
 LEFT: Final = """SELECT name, until FROM incident_members
-    WHERE incident = ? AND slot IN ('connection', 'person', 'file', 'limit')"""
+    WHERE incident = ? AND slot IN ('connection', 'person', 'file', 'limit', 'updates')"""
 """When each account left an incident."""
 INSIDE: Final = """SELECT incident, slot, name FROM incident_members
     WHERE until IS NULL AND incident IN (SELECT id FROM incidents INDEXED BY incidents_open WHERE closed IS NULL)"""

@@ -15,7 +15,7 @@ from adapters.sqlite.incidents import acknowledge
 from adapters.sqlite.renames import Rename, rename
 from adapters.sqlite.schema import MIGRATIONS, VERSION
 from states.incident import Incident
-from states.incidents import AccountGone, Acknowledged, Book, Elapsed
+from states.incidents import AccountGone, AccountSeen, Acknowledged, Book, Elapsed, IncidentKind, IncidentReason, Sign
 from tests.adapters.sqlite.support import a_journal
 from tests.states.incident_support import Told, down, full, journal, names, needs, well
 
@@ -90,6 +90,16 @@ async def test_what_was_not_stored_was_not_there(path: Path) -> None:
         again = Told(book=book, now=law.now)
         again.tell(Elapsed(), needs("A"))
         assert [each.id for each in again.opened] == [1]
+
+
+async def test_an_account_without_updates_is_named(path: Path) -> None:
+    """All that an account can have trouble with makes it one of the incident's accounts."""
+    reason = IncidentReason(kind=IncidentKind.STALLED, cause="StalledUpdates", at_once=True)
+    law = Told()
+    law.tell(AccountSeen(account="A", connection=Sign.WELL, updates=reason))
+    async with a_journal(path) as writer:
+        await keep(writer, law)
+    assert [each.accounts for each in stored(path)] == [("A",)]
 
 
 async def test_rows_of_others_are_in_the_same_transaction(path: Path) -> None:
