@@ -2,7 +2,6 @@
 
 import datetime
 import sqlite3
-from collections import deque
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,7 +58,7 @@ class SessionMemory:
     session: "EngineSession | None" = field(default=None, init=False)
     """The session as it was last opened. Links come one after another, so one at a time uses it."""
     _key: bytes = field(default=b"", init=False, repr=False)
-    _captured: deque[tuple[int, States]] = field(factory=deque, init=False)
+    _captured: list[tuple[int, States]] = field(factory=list, init=False)  # an empty deque takes 700 bytes
     """Numbers of updates that are not handled yet, and the states that were seen up to each of them, oldest first."""
 
     def use_key(self, key: bytes) -> None:
@@ -97,7 +96,7 @@ class SessionMemory:
             return dict(self.states)
         states: States = {}
         while self._captured and inbox.is_recorded(self._captured[0][0]):
-            states = self._captured.popleft()[1]
+            states = self._captured.pop(0)[1]
         if not self._captured or self._captured[-1][0] != inbox.last:
             if len(self._captured) == MAX_CAPTURED:
                 self._captured.pop()

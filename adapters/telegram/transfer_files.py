@@ -244,11 +244,14 @@ class SourceFile:
             raise TransferRefused(f"{self.path} holds {secret}, and is not sent to anybody")
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return a part of it. Raises ``TransferFailed``."""
+        """Return a part of it. Raises ``TransferFailed``, also if the file has become too short for it."""
         try:
-            return os.pread(self._descriptor, length, offset)
+            data = os.pread(self._descriptor, length, offset)
         except OSError as exc:
             raise unusable(self.path, exc, "read") from exc
+        if len(data) < min(length, self.size - offset):
+            raise self._changed()
+        return data
 
     def check_unchanged(self) -> None:
         """Raise ``TransferFailed`` if it was written to, or replaced, since it was opened."""
@@ -257,7 +260,10 @@ class SourceFile:
         except OSError as exc:
             raise unusable(self.path, exc, "read") from exc
         if any(identity_of(each) != self.identity for each in now):
-            raise TransferFailed(f"{self.path} was changed while it was being sent; the next attempt begins anew")
+            raise self._changed()
+
+    def _changed(self) -> TransferFailed:
+        return TransferFailed(f"{self.path} was changed while it was being sent; the next attempt begins anew")
 
     def close(self) -> None:
         """Close it."""

@@ -222,6 +222,8 @@ async def live(plan: WeekPlan, directory: Path, *, show: Any = lambda _: None) -
                         look()
                 await _handled(link, week)
                 await link.close(timeout=TIMEOUT_SECONDS)
+            assert account.memory.session is not None
+            await account.memory.session.flush()  # whoever is not in the file yet stays in memory
             look()
             tasks.cancel_scope.cancel()
         account.deliver(None)

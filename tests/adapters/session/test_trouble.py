@@ -15,6 +15,7 @@ import attrs
 import pytest
 from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
+from telethon.tl.types import Channel, ChatPhotoEmpty, User
 
 from adapters.session import SessionDamaged
 from adapters.session import live as module
@@ -356,3 +357,15 @@ def test_a_file_that_is_damaged_while_it_is_in_use_is_set_aside(path: Path) -> N
 def test_the_bound_is_what_the_session_uses() -> None:
     """The number that the tests lower is the one of the writer."""
     assert module.MAX_ROWS == 10_000
+
+
+@pytest.mark.parametrize(
+    "odd", [Channel(2**63 - 1, "C", ChatPhotoEmpty(), None, access_hash=1), User(5, access_hash=2**70)]
+)
+def test_a_number_without_room_keeps_nothing_from_being_written(path: Path, odd: Channel | User) -> None:
+    """A channel's marked id, or a hash, that SQLite cannot store is left out, and the others are in the file."""
+    session = RecordingSession(path, timeouts=QUICK)
+    session.process_entities([odd, user(1)])
+    session.close().wait()
+    assert rows(path) == [1]
+    assert session.told == []

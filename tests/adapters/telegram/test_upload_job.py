@@ -16,7 +16,7 @@ from adapters.sandbox.store.files import generated
 from adapters.telegram import upload_job
 from adapters.telegram.classify import RequestDropped
 from adapters.telegram.transfer_errors import TransferFailed, TransferRefused
-from adapters.telegram.upload_job import Upload, UploadKind
+from adapters.telegram.upload_job import Upload, UploadKind, part_size_of
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import opened
 from tests.adapters.telegram.transfers import CHANNEL, ME, TransferJob
@@ -156,6 +156,29 @@ async def test_a_file_that_changes_while_it_is_sent_is_not_sent_mixed(
             await upload(job, link.client)
         assert sent(dc) == [("", "report.pdf", other)]
         assert job.saved["file_id"] != first
+
+
+async def test_a_file_that_becomes_shorter_while_it_is_sent_is_named(
+    harness: DatacenterHarness, tmp_path: Path
+) -> None:
+    """No part is sent that is too short: Telegram's refusal would say nothing of the file."""
+    async with harness as dc:
+        await dc.create_channel(CHANNEL, "Files", admins=[ME])
+        async with opened(harness) as link:
+            job, real, sizes = job_for(tmp_path / "report.pdf"), link.client._call, set[int]()
+
+            async def shortening(sender: Any, request: Any, *rest: Any, **more: Any) -> Any:
+                if type(request).__name__ == "SaveFilePartRequest":
+                    sizes.add(len(request.bytes))
+                    os.truncate(tmp_path / "report.pdf", 100)
+                return await real(sender, request, *rest, **more)
+
+            link.client._call = shortening
+            with pytest.raises(TransferFailed, match="was changed while it was being sent"):
+                await upload(job, link.client)
+        part = part_size_of(SIZE)
+        assert sizes <= {part, SIZE % part}
+        assert dc.channel_messages(CHANNEL) == []
 
 
 async def test_what_must_not_be_sent_is_refused_before_anything_is(harness: DatacenterHarness, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An open page is kept up to date: by differences, at its visitor's pace, and for so many visitors."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -222,10 +223,13 @@ async def test_views_and_roles_have_pictures_of_their_own() -> None:
         assert one.mark == two.mark
         assert one.mark != three.mark
         before = len(stage.views.drawn)
-        await anyio.sleep(0.3)
-        drawn = [view.query for view in stage.views.drawn[before:]]
-        assert set(drawn) == {(("q", "a"),), (("q", "b"),)}
-        assert abs(drawn.count((("q", "a"),)) - drawn.count((("q", "b"),))) <= 1
+        counts = Counter[object]()
+        with anyio.fail_after(TIMEOUT):
+            while counts[("q", "b"),] < 10:  # a busy machine draws one of two views a little more often
+                await anyio.sleep(0.01)
+                counts = Counter(view.query for view in stage.views.drawn[before:])
+        assert set(counts) == {(("q", "a"),), (("q", "b"),)}
+        assert counts[("q", "a"),] < 1.7 * counts[("q", "b"),]  # a picture for each visitor would be twice as many
 
 
 async def test_nothing_is_drawn_for_nobody() -> None:
