@@ -1,0 +1,92 @@
+"""Reads which nodes there are and where each account is, for commands and pages on any host."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, Self
+
+from attrs import define
+
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.blocking import BlockingStore, blocking_store
+from states.nodes import AccountPlace, NodeRecord, NodeState
+
+MAX_DEAD: Final = 20
+"""How many dead lives are told of, the latest."""
+DEAD_SECONDS: Final = 7 * 86_400
+"""For how long a dead life is told of."""
+
+_NODES: Final = """
+    SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state, n.lease, n.accounts_at_most,
+        (SELECT count(*) FROM accounts WHERE owner = n.id),
+        (SELECT count(*) FROM jobs WHERE node = n.id AND state = 'running'),
+        extract(epoch FROM n.started_at)::float8, extract(epoch FROM n.ended_at)::float8, n.ended_why, n.details
+    FROM nodes n
+    WHERE n.state <> 'dead' OR n.id IN (
+        SELECT id FROM (
+            SELECT DISTINCT ON (name) id, ended_at FROM nodes d
+            WHERE state = 'dead' AND ended_at > clock_timestamp() - make_interval(secs => %s)
+                AND NOT EXISTS (SELECT FROM nodes l WHERE l.name = d.name AND l.state <> 'dead')
+            ORDER BY name, epoch DESC) latest
+        ORDER BY ended_at DESC LIMIT %s)
+    ORDER BY n.state = 'dead', n.name"""
+"""A node that has a living life needs no mention of those before."""
+
+_ACCOUNTS: Final = """
+    SELECT a.name, a.hosts, n.id, n.name, n.host, a.epoch, a.move_to, s.taken_to, a.last_host
+    FROM accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead' LEFT JOIN sessions s ON s.account = a.id
+    WHERE a.hosts <> '' ORDER BY a.id"""
+
+
+@define(eq=False)
+class FleetReader:
+    """Reads the nodes and the accounts of a fleet. Not for an event loop. All methods raise ``StoreUnusable``."""
+
+    _store: BlockingStore
+
+    @classmethod
+    @contextmanager
+    def open(cls, address: StoreAddress) -> Iterator[Self]:
+        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
+        with blocking_store(address) as store:
+            yield cls(store)
+
+    def nodes(self) -> tuple[NodeRecord, ...]:
+        """Return the living nodes by name, and then those that have no life any more, as long as that is news."""
+        return tuple(
+            NodeRecord(
+                life=life,
+                name=name,
+                host=host,
+                epoch=epoch,
+                beat=beat,
+                state=NodeState(state),
+                lease=lease,
+                accounts_at_most=most,
+                accounts=accounts,
+                jobs=jobs,
+                started_at=started,
+                ended_at=ended,
+                ended_why=why,
+                details=details if isinstance(details, dict) else {},
+            )
+            for (
+                life, name, host, epoch, beat, state, lease, most, accounts, jobs, started, ended, why, details
+            ) in self._store.rows(_NODES, (DEAD_SECONDS, MAX_DEAD))
+        )  # fmt: skip
+
+    def accounts(self) -> dict[str, AccountPlace]:
+        """Return where each account is, by its name, in the order of the config that made them."""
+        return {
+            name: AccountPlace(
+                name=name,
+                hosts=hosts,
+                life=life,
+                node=node,
+                host=host,
+                epoch=epoch,
+                move_to=move_to,
+                taken_to=taken_to,
+                last_host=last_host,
+            )
+            for name, hosts, life, node, host, epoch, move_to, taken_to, last_host in self._store.rows(_ACCOUNTS)
+        }
