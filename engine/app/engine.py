@@ -29,6 +29,7 @@ from engine.app.jobs import JobService
 from engine.app.journal import follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_sessions_of_engines, watch_locks
+from engine.app.node_stores import StoreParts
 from engine.app.node_work import node_of
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
@@ -315,26 +316,25 @@ class Engine:
         jobs: WorkStorage = own.jobs
         home: IncidentHome = own
         claims: AlertClaims | None = None
+        shared: StoreParts | None = None
         if node is not None:
             await node.begin()
-            parts.push_async_callback(node.close_sessions)
-            journal = await parts.enter_async_context(node.journal(self._identity, self.incidents))
-            jobs = shared = await parts.enter_async_context(node.jobs())
-            home = told = node.incidents(shared)
-            claims = told.outbox
+            parts.push_async_callback(node.store.close_sessions)
+            home = shared = await parts.enter_async_context(node.opened(self._identity, self.incidents))
+            journal, jobs, claims = shared.journal, shared.jobs, shared.claims
             self.jobs.use_accounts(())
         self._journal = journal
         self._follower = follower_of(journal, self.config.storage)
-        database = None if node is None else str(node.address)
+        database = None if node is None else node.store.name
         watch = await self.incidents.begin(home, self._count_jobs, database=database, claims=claims)
         parts.push_async_callback(watch.close)
         self.jobs.open(jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        keeper = own.usernames if node is None else node.usernames
+        keeper = own.usernames if shared is None else shared.usernames
         usernames = Usernames(self.config.usernames.per_day, keeper)
-        ledger = own.make_ledger() if node is None else node.ledger
+        ledger = own.make_ledger() if shared is None else shared.ledger
         made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock, ledger)
         restoration = Restoration(own, made.connectors)
         known: Mapping[str, Snapshot] = {}

@@ -9,6 +9,7 @@ import structlog
 
 from adapters.sqlite import JournalWriter, Repair, Rescue, StorageError
 from adapters.sqlite.errors import WriterClosed
+from adapters.sqlite.writer import WriterObserver
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.app.incidents import IncidentParts
@@ -35,6 +36,16 @@ def storage_trouble(failure: Failure | None, waiting: int) -> None:
         log.info("journal_written")
     else:
         log.error("journal_waits", rows=waiting, detail=failure.detail)
+
+
+def trouble_of(incidents: IncidentParts) -> WriterObserver:
+    """Return what hears of all that keeps the rows of a journal from being stored."""
+
+    def on_trouble(failure: Failure | None, waiting: int) -> None:
+        storage_trouble(failure, waiting)
+        incidents.storage_trouble(failure)
+
+    return on_trouble
 
 
 def unwritten(journal: JournalStore) -> Unwritten | None:
@@ -66,17 +77,13 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
     ``incidents`` hears of what keeps the file from being written, and of a new file in the place of a lost one.
     """
 
-    def on_trouble(failure: Failure | None, waiting: int) -> None:
-        storage_trouble(failure, waiting)
-        incidents.storage_trouble(failure)
-
     def on_rescue(done: Rescue) -> None:
         _database_replaced(done)
         incidents.database_replaced()
 
     journal = await JournalWriter.open(
         config.storage.directory / paths.DATABASE,
-        on_trouble=on_trouble,
+        on_trouble=trouble_of(incidents),
         on_rescue=on_rescue,
         on_repair=_snapshot_repaired,
         engine=engine,

@@ -1,11 +1,11 @@
-"""A node: an engine whose accounts are shared with others over PostgreSQL. A composition root.
+"""A node: an engine whose accounts are shared with others over a store. A composition root.
 
-Imported for a config with ``storage.database`` alone.
+Which store that is, ``node_stores.py`` does not say; ``database_store.py`` is the one of many machines.
 """
 
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -14,31 +14,14 @@ import anyio
 import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
-from attrs import define, field, frozen
+from attrs import define, field
 
-from adapters.postgres.accounts import AccountRows
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.connect import StoreConnection, StorePool
-from adapters.postgres.errors import StoreError
-from adapters.postgres.fenced import FencedLink
-from adapters.postgres.group_writer import StoreWriter
-from adapters.postgres.incidents import PostgresIncidents
-from adapters.postgres.jobs import PostgresJobs
-from adapters.postgres.journal import StoreJournal
-from adapters.postgres.ledger import PostgresLedger
-from adapters.postgres.live_rows import Ownership
-from adapters.postgres.migrate import migrate
-from adapters.postgres.nodes import NodeEntry, NodeRows, plain
-from adapters.postgres.outbox import PostgresOutbox
-from adapters.postgres.sessions import SessionRows
-from adapters.postgres.usernames import PostgresUsernames
 from adapters.system import ContinuousClock, open_dead_man
 from adapters.telegram import Datacenter
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
-from engine.app.journal import FLUSH_TIMEOUT, closed_in_time, storage_trouble
-from engine.app.node_store import DatabaseNodes
+from engine.app.node_stores import SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts, LifeLost
 from engine.app.records import open_records
 from engine.app.reload import close_accounts
@@ -50,7 +33,6 @@ from engine.node.assigner import Assigner
 from engine.node.holder import LeaseHolder
 from engine.wakeup import Flag
 from states import Snapshot
-from states.events import Failure
 from states.lease import LeaseTimes
 
 if TYPE_CHECKING:
@@ -67,10 +49,6 @@ LIFE_LOST: Final = (
 )
 
 log = structlog.get_logger("holdfast.node")
-
-
-class AccountsDiffer(StoreError):
-    """Nodes that live have other accounts than this one; the text is a sentence that says how to go on."""
 
 
 def refuse_what_nodes_lack(config: Config) -> None:
@@ -95,21 +73,17 @@ class EngineNode:
     """The node that an engine is: its lease, and what it has in the database. ``held`` around all, ``begin`` first."""
 
     config: Config
-    address: StoreAddress
+    store: SharedStore
     work: ClaimedAccounts
     life: int = field(default=0, init=False)
     """The number of the life under which everything is written."""
     holder: LeaseHolder | None = field(default=None, init=False)
     assigner: Assigner = field(init=False)
-    sessions: SessionRows = field(init=False)
-    usernames: PostgresUsernames = field(init=False)
-    """Those that all nodes know. It is there with the jobs, as the ledger is."""
-    ledger: PostgresLedger = field(init=False)
     _begun: Flag = field(factory=Flag, init=False)
     _tasks: TaskGroup = field(init=False)
 
     @classmethod
-    def of(cls, config: Config, address: StoreAddress, fleet: Supervisor, stop: Callable[[], None]) -> Self:
+    def of(cls, config: Config, store: SharedStore, fleet: Supervisor, stop: Callable[[], None]) -> Self:
         """Return the node of a config, which ends its engine with ``stop`` when the lease is lost.
 
         Raises ``ConfigError``.
@@ -122,7 +96,7 @@ class EngineNode:
             takeover_gap=config.node.takeover_gap,
             lost=stop,
         )
-        return cls(config, address, work)
+        return cls(config, store, work)
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -146,14 +120,13 @@ class EngineNode:
             raise LifeLost(LIFE_LOST)
 
     async def begin(self) -> None:
-        """Bring the database up to date, and begin a life there, which waits for a former one that is not over.
+        """Bring the store up to date, and begin a life there, which waits for a former one that is not over.
 
         Raises ``StorageError`` and ``DeadManUnusable``.
         """
         node, config = self.config.node, self.config
-        await prepare(self.address, config)
-        entry = NodeEntry(name=node.known_as, host=node.place, lease=node.lease, accounts_at_most=node.accounts_at_most)
-        store, clock = DatabaseNodes(self.address, entry), ContinuousClock()
+        await self.store.prepare(config)
+        store, clock = self.store.nodes(node), ContinuousClock()
         file = config.storage.directory / LIFE
         former = await anyio.to_thread.run_sync(read_life, file)
         dead_man = await anyio.to_thread.run_sync(open_dead_man)
@@ -162,7 +135,6 @@ class EngineNode:
         self.assigner = Assigner(store, self.work, holder, clock)
         self._tasks.start_soon(holder.run, name="node: holds the lease")
         await self._begun.wait()
-        self.sessions = SessionRows(self.address)
 
     def _life_begun(self, file: Path, life: int) -> None:
         write_life(file, life)
@@ -170,57 +142,14 @@ class EngineNode:
             self.life = life
             self._begun.set()
 
-    async def close_sessions(self) -> None:
-        """Write all sessions, in bounded time."""
-        await anyio.to_thread.run_sync(self.sessions.close)
-
-    @asynccontextmanager
-    async def journal(self, engine: str, incidents: IncidentParts) -> AsyncIterator[StoreJournal]:
-        """Yield the journal, written by the engine of this identity; at the end, wait for its last records."""
-
-        def on_trouble(failure: Failure | None, waiting: int) -> None:
-            storage_trouble(failure, waiting)
-            incidents.storage_trouble(failure)
-
-        journal = await StoreJournal.open(self.address, self.life, on_trouble=on_trouble, engine=engine)
-        async with closed_in_time(journal):
-            yield journal
-
-    @asynccontextmanager
-    async def jobs(self) -> AsyncIterator[PostgresJobs]:
-        """Yield the jobs; at the end, wait for what was stored last, of them and of ledger and usernames."""
-        pool = StorePool(self.address, application="holdfast jobs")
-        link, name = FencedLink(pool, self.life), self.config.node.known_as
-        writer = StoreWriter(store=link, constants={"life": self.life, "clock": name})
-        self._tasks.start_soon(writer.run, name="node: writes jobs")
-        try:
-            self.usernames, self.ledger = PostgresUsernames(writer, link), PostgresLedger(writer)
-            yield PostgresJobs(writer=writer, link=link, life=self.life, node=name)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await writer.aclose(FLUSH_TIMEOUT)
-            pool.close()
-
-    def incidents(self, jobs: PostgresJobs) -> "NodeIncidents":
-        """Return the incidents and alerts, which are written with the jobs."""
-        writer, link, life, node = jobs.writer, jobs.link, jobs.life, jobs.node
-        return NodeIncidents(
-            PostgresIncidents(writer=writer, link=link, life=life, node=node),
-            PostgresOutbox(writer=writer, link=link, life=life, node=node),
-        )
+    def opened(self, engine: str, incidents: IncidentParts) -> AbstractAsyncContextManager[StoreParts]:
+        """Return what the engine of this identity writes in this life; it ends with the block."""
+        return self.store.opened(self.life, self.config.node.known_as, engine, incidents, self._tasks)
 
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""
         self.work.parts = NodeAccounts(self, engine, parts, handlers)
         return [("the accounts of the node", self.work.run), ("the assignment of accounts", self.assigner.run)]
-
-
-@frozen(eq=False)
-class NodeIncidents:
-    """The incidents of a node, and what is to be told of them."""
-
-    incidents: PostgresIncidents
-    outbox: PostgresOutbox
 
 
 @define(eq=False)
@@ -248,7 +177,7 @@ class NodeAccounts:
         """Add accounts to the fleet; each ownership has a connector of its own."""
         config, node = self.engine.config, self.node
         for name, epoch in epochs.items():
-            place = node.sessions.place(name, Ownership(node.life, epoch))
+            place = node.store.place(name, node.life, epoch)
             connector = connector_of(config, self._accounts[name], self._datacenter, place)
             self.parts.connectors[name] = connector
             self.handlers.renew(name, connector)
@@ -285,53 +214,6 @@ def _read_left(config: Config, names: Collection[str]) -> dict[str, Snapshot]:
 
 
 # --- the start -------------------------------------------------------------------------------------------------------
-
-
-async def prepare(address: StoreAddress, config: Config) -> None:
-    """Bring the schema of a database up to date, and have the accounts of a config in it.
-
-    Raises ``StoreUnusable``, and ``AccountsDiffer`` if nodes live that have other accounts than this one.
-    """
-    connection = await StoreConnection.open(address, application="holdfast start")
-    try:
-        await migrate(connection)
-        rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
-        stored = await rows.listed()
-        if stored == wanted:
-            return
-        if stored and (others := await _living(connection, config.node.known_as)):
-            raise AccountsDiffer(_differing(address, stored, wanted, others))
-        await rows.remove_accounts(stored.keys() - wanted.keys())
-        await rows.set_accounts(wanted)
-    finally:
-        connection.close()
-
-
-async def _living(connection: StoreConnection, name: str) -> list[str]:
-    """Return the names of other nodes that certainly live: a silent one is waited for, as long as its lease is."""
-    rows = NodeRows(connection)
-    before = {node.life: node for node in await rows.living() if node.name != name}
-    if not before:
-        return []
-    log.warning("node_accounts_differ", nodes=len(before))
-    deadline = anyio.current_time() + max(node.lease for node in before.values())
-    while True:
-        await anyio.sleep(1.0)
-        found = [n.name for n in await rows.living() if n.life in before and n.beat != before[n.life].beat]
-        if found or anyio.current_time() >= deadline:
-            return found
-
-
-def _differing(
-    address: StoreAddress, stored: Mapping[str, str], wanted: Mapping[str, str], others: Collection[str]
-) -> str:
-    names = [name for name in (*wanted, *stored) if stored.get(name) != wanted.get(name)]
-    nodes = ", ".join(map(plain, others))
-    return (
-        f"{address}: the accounts of this config are not those of the nodes that run ({nodes}): see "
-        f"{plain(names[0])!r}; all nodes need the same accounts with the same hosts. Make the configs equal, or stop "
-        "the other nodes first"
-    )
 
 
 def read_life(file: Path) -> int:

@@ -207,6 +207,7 @@ def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "Eng
         address = StoreAddress.parse(config.storage.database)
     except BadAddress as exc:
         raise ConfigError(config.path, [str(exc)]) from None
-    from engine.app.node import EngineNode  # noqa: PLC0415 - once it is known that the client is there
+    from engine.app.database_store import DatabaseStore  # noqa: PLC0415 - once it is known that the client is there
+    from engine.app.node import EngineNode  # noqa: PLC0415 - as above
 
-    return EngineNode.of(config, address, fleet, stop)
+    return EngineNode.of(config, DatabaseStore(address), fleet, stop)

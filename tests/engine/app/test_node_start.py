@@ -7,7 +7,7 @@ import pytest
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
-from engine.app.node import AccountsDiffer, prepare
+from engine.app.database_store import AccountsDiffer, prepare
 from engine.config import AccountConfig, Config, Telegram
 from engine.config.node import NodeSection
 from tests.postgres.support import Node, connected, node

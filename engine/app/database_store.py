@@ -1,0 +1,155 @@
+"""The PostgreSQL database that nodes share, as one of them uses it. A composition root.
+
+Imported for a config with ``storage.database`` alone.
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import structlog
+from anyio.abc import TaskGroup
+from attrs import define, field
+
+from adapters.postgres.accounts import AccountRows
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.connect import StoreConnection, StorePool
+from adapters.postgres.errors import StoreError
+from adapters.postgres.fenced import FencedLink
+from adapters.postgres.group_writer import StoreWriter
+from adapters.postgres.incidents import PostgresIncidents
+from adapters.postgres.jobs import PostgresJobs
+from adapters.postgres.journal import StoreJournal
+from adapters.postgres.ledger import PostgresLedger
+from adapters.postgres.live_rows import Ownership
+from adapters.postgres.migrate import migrate
+from adapters.postgres.nodes import NodeEntry, NodeRows, plain
+from adapters.postgres.outbox import PostgresOutbox
+from adapters.postgres.sessions import RowPlace, SessionRows
+from adapters.postgres.usernames import PostgresUsernames
+from engine.app.incidents import IncidentParts
+from engine.app.journal import FLUSH_TIMEOUT, closed_in_time, trouble_of
+from engine.app.node_store import DatabaseNodes
+from engine.app.node_stores import StoreParts
+from engine.config import Config
+from engine.config.node import NodeSection
+
+log = structlog.get_logger("holdfast.node")
+
+
+class AccountsDiffer(StoreError):
+    """Nodes that live have other accounts than this one; the text is a sentence that says how to go on."""
+
+
+@define(eq=False)
+class DatabaseStore:
+    """A database of a PostgreSQL server, see ``engine.app.node_stores.SharedStore``."""
+
+    address: StoreAddress
+    _sessions: SessionRows | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """The address, without its password."""
+        return str(self.address)
+
+    async def prepare(self, config: Config) -> None:
+        """Bring schema and accounts up to date."""
+        await prepare(self.address, config)
+
+    def nodes(self, node: NodeSection) -> DatabaseNodes:
+        """Return what the lease goes over."""
+        return DatabaseNodes(
+            self.address,
+            NodeEntry(name=node.known_as, host=node.place, lease=node.lease, accounts_at_most=node.accounts_at_most),
+        )
+
+    def place(self, account: str, life: int, epoch: int) -> RowPlace:
+        """Return the rows of a session."""
+        if self._sessions is None:
+            self._sessions = SessionRows(self.address)
+        return self._sessions.place(account, Ownership(life, epoch))
+
+    async def close_sessions(self) -> None:
+        """Write all sessions, in bounded time."""
+        if self._sessions is not None:
+            await anyio.to_thread.run_sync(self._sessions.close)
+
+    @asynccontextmanager
+    async def opened(
+        self, life: int, node: str, engine: str, incidents: IncidentParts, tasks: TaskGroup
+    ) -> AsyncIterator[StoreParts]:
+        """Yield what the life writes; at the end, wait for what was written last."""
+        async with AsyncExitStack() as parts:
+            on_trouble = trouble_of(incidents)
+            journal = await StoreJournal.open(self.address, life, on_trouble=on_trouble, engine=engine)
+            await parts.enter_async_context(closed_in_time(journal))
+            pool = StorePool(self.address, application="holdfast jobs")
+            parts.callback(pool.close)
+            link = FencedLink(pool, life)
+            writer = StoreWriter(store=link, constants={"life": life, "clock": node})
+            tasks.start_soon(writer.run, name="node: writes jobs")
+            parts.push_async_callback(_close, writer)
+            outbox = PostgresOutbox(writer=writer, link=link, life=life, node=node)
+            yield StoreParts(
+                journal=journal,
+                jobs=PostgresJobs(writer=writer, link=link, life=life, node=node),
+                usernames=PostgresUsernames(writer, link),
+                ledger=PostgresLedger(writer),
+                incidents=PostgresIncidents(writer=writer, link=link, life=life, node=node),
+                outbox=outbox,
+                claims=outbox,
+            )
+
+
+async def _close(writer: StoreWriter) -> None:
+    with anyio.CancelScope(shield=True):
+        await writer.aclose(FLUSH_TIMEOUT)
+
+
+async def prepare(address: StoreAddress, config: Config) -> None:
+    """Bring the schema of a database up to date, and have the accounts of a config in it.
+
+    Raises ``StoreUnusable``, and ``AccountsDiffer`` if nodes live that have other accounts than this one.
+    """
+    connection = await StoreConnection.open(address, application="holdfast start")
+    try:
+        await migrate(connection)
+        rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
+        stored = await rows.listed()
+        if stored == wanted:
+            return
+        if stored and (others := await _living(connection, config.node.known_as)):
+            raise AccountsDiffer(_differing(address, stored, wanted, others))
+        await rows.remove_accounts(stored.keys() - wanted.keys())
+        await rows.set_accounts(wanted)
+    finally:
+        connection.close()
+
+
+async def _living(connection: StoreConnection, name: str) -> list[str]:
+    """Return the names of other nodes that certainly live: a silent one is waited for, as long as its lease is."""
+    rows = NodeRows(connection)
+    before = {node.life: node for node in await rows.living() if node.name != name}
+    if not before:
+        return []
+    log.warning("node_accounts_differ", nodes=len(before))
+    deadline = anyio.current_time() + max(node.lease for node in before.values())
+    while True:
+        await anyio.sleep(1.0)
+        found = [n.name for n in await rows.living() if n.life in before and n.beat != before[n.life].beat]
+        if found or anyio.current_time() >= deadline:
+            return found
+
+
+def _differing(
+    address: StoreAddress, stored: Mapping[str, str], wanted: Mapping[str, str], others: Collection[str]
+) -> str:
+    names = [name for name in (*wanted, *stored) if stored.get(name) != wanted.get(name)]
+    nodes = ", ".join(map(plain, others))
+    return (
+        f"{address}: the accounts of this config are not those of the nodes that run ({nodes}): see "
+        f"{plain(names[0])!r}; all nodes need the same accounts with the same hosts. Make the configs equal, or stop "
+        "the other nodes first"
+    )

@@ -1,0 +1,78 @@
+"""What a node asks of the store that it shares with others: where its lease is, and what it writes in its life.
+
+``database_store.py`` has it in PostgreSQL, for nodes on many machines.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from anyio.abc import TaskGroup
+from attrs import frozen
+
+from adapters.session.store import SessionPlace
+from adapters.sqlite.ledger import LedgerStore
+from adapters.sqlite.usernames import StoredUsernames
+from adapters.telegram.usernames import UsernameKeeper
+from engine.alerts.ports import AlertClaims, AlertOutbox
+from engine.config import Config
+from engine.config.node import NodeSection
+from engine.incidents.ports import LastingIncidents
+from engine.journal.ports import JournalStore
+from engine.node.ports import NodeStore
+from engine.work.ports import WorkStorage
+
+if TYPE_CHECKING:  # these import the engine's parts
+    from engine.app.incidents import IncidentParts
+
+
+class UsernameMemory(UsernameKeeper, Protocol):
+    """What is known of usernames, for all that have the store."""
+
+    async def load(self) -> StoredUsernames:
+        """Return it."""
+
+
+@frozen(eq=False, kw_only=True)
+class StoreParts:
+    """What one life of a node writes and reads. Nothing of it is taken once the life is over."""
+
+    journal: JournalStore
+    jobs: WorkStorage
+    usernames: UsernameMemory
+    ledger: LedgerStore
+    incidents: LastingIncidents
+    outbox: AlertOutbox
+    claims: AlertClaims
+    """Says which node sends a message."""
+
+
+class SharedStore(Protocol):
+    """A store that several nodes share."""
+
+    @property
+    def name(self) -> str:
+        """What a sentence calls it, without a secret."""
+
+    async def prepare(self, config: Config) -> None:
+        """Bring its schema up to date, and have the accounts of a config in it.
+
+        Raises ``StorageError``, also if nodes live that have other accounts than this one.
+        """
+
+    def nodes(self, node: NodeSection) -> NodeStore:
+        """Return what the lease of a node goes over."""
+
+    def place(self, account: str, life: int, epoch: int) -> SessionPlace | None:
+        """Return where the session of an account is for this ownership; None if it is in its file."""
+
+    async def close_sessions(self) -> None:
+        """Write all sessions, in bounded time."""
+
+    def opened(
+        self, life: int, node: str, engine: str, incidents: "IncidentParts", tasks: TaskGroup
+    ) -> AbstractAsyncContextManager[StoreParts]:
+        """Open what the life of a node of this name writes; at the end, wait for what was written last.
+
+        ``engine`` is the identity of the engine, ``incidents`` hears of what keeps the store from being written, and
+        ``tasks`` outlives the block.
+        """
