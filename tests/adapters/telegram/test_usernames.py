@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
 from telethon import errors
 from telethon.tl.functions import InvokeWithoutUpdatesRequest
@@ -69,7 +68,9 @@ def connector(harness: DatacenterHarness, names: Usernames, number: int = 0) -> 
     path = harness.directory / f"account{number}.session"
     if not path.exists():
         harness.write_session(path, harness.dc.authorize(PHONES[number]))
-    found = attrs.evolve(harness.connector(), session=path, name=f"Account {number}")
+    found = TelegramConnector(
+        session=path, name=f"Account {number}", api_id=1, api_hash="0" * 32, datacenter=harness.datacenter()
+    )
     found.usernames = names.of(found.name)
     return found
 
