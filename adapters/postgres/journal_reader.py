@@ -48,9 +48,7 @@ _COLUMNS: Final = f"""seq, at, {_name("account")}, life, {_name("source")}, {_na
 """The columns of an entry, as ``adapters.sqlite.journal_rows`` has them, and its place."""
 _MOVES: Final = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 _SNAPSHOTS: Final = f"SELECT {_name('account')}, snapshot, seq FROM snapshots"
-_BEGINNINGS: Final = (
-    f"SELECT id, {_name('account')}, life, at, snapshot, base FROM lives WHERE id > %s AND at >= %s ORDER BY id"
-)
+_BEGINNINGS: Final = f"SELECT id, {_name('account')}, life, at, snapshot, base FROM lives"
 
 
 @define(eq=False)
@@ -127,7 +125,7 @@ class StoreRecords:
         if since is not None:
             where, values = f"{where} AND seq >= %s", [*values, self.first_since(since)]
         if after_seq is not None:
-            place, more = self._after(after_seq)
+            place, more = self._after("journal", "seq", after_seq)
             where, values = f"{where} AND {_ENDED} AND {place}", [*values, *more]
         if limit is not None:
             newest = self._rows(f"{where} ORDER BY tx DESC, seq DESC LIMIT %s", [*values, max(0, limit)])
@@ -145,10 +143,10 @@ class StoreRecords:
             last = [page[-1][-1], page[-1][0]]
         yield from self._entries(self._rows(f"{where} AND tx >= %s::xid8 ORDER BY tx, seq", [*values, bound]))
 
-    def _after(self, seq: int) -> tuple[str, list[Any]]:
-        """Return the condition that an entry comes after one, which may have been deleted."""
-        rows = self._select("SELECT tx::text FROM journal WHERE seq = %s", [seq]) if seq else []
-        return ("(tx, seq) > (%s::xid8, %s)", [rows[0][0], seq]) if rows else ("seq > %s", [seq])
+    def _after(self, table: str, number: str, seq: int) -> tuple[str, list[Any]]:
+        """Return the condition that a row comes after the one with this number, which may have been deleted."""
+        rows = self._select(f"SELECT tx::text FROM {table} WHERE {number} = %s", [seq]) if seq else []
+        return (f"(tx, {number}) > (%s::xid8, %s)", [rows[0][0], seq]) if rows else (f"{number} > %s", [seq])
 
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none. Raises ``Undecodable``."""
@@ -248,15 +246,28 @@ class StoreRecords:
 
     def moves(self, first: int = 1) -> Iterator[StoredMove]:
         """Yield all entries from number ``first`` on as moves, by number."""
-        names = self._names()
+        names: dict[int, str] = {}
         while page := self._select(f"{_MOVES} WHERE seq >= %s ORDER BY seq LIMIT %s", [first, _PAGE_ROWS]):
-            if not all({account, source, target, event} <= names.keys()
-                       for _, account, _, _, _, source, target, event in page):  # fmt: skip
-                names = self._names()
-            for row in page:
-                if (move := self._move(names, row)) is not None:
-                    yield move
+            yield from self._moves(names, page)
             first = page[-1][0] + 1
+
+    def moves_after(self, after_seq: int, first: int = 1) -> Iterator[StoredMove]:
+        """Yield the entries from number ``first`` on that follow after ``after_seq`` as moves; none is missed."""
+        names: dict[int, str] = {}
+        place, values = self._after("journal", "seq", after_seq)
+        while page := self._select(
+            f"{_MOVES} WHERE seq >= %s AND {_ENDED} AND {place} ORDER BY tx, seq LIMIT %s", [first, *values, _PAGE_ROWS]
+        ):
+            yield from self._moves(names, page)
+            place, values = self._after("journal", "seq", page[-1][0])
+
+    def _moves(self, names: dict[int, str], page: Sequence[tuple[Any, ...]]) -> Iterator[StoredMove]:
+        """Yield what can be read of rows of ``_MOVES``; ``names`` are those that are known, and are added to."""
+        if not all({account, *rest} <= names.keys() for _, account, _, _, _, *rest in page):
+            names.update(self._names())
+        for row in page:
+            if (move := self._move(names, row)) is not None:
+                yield move
 
     def last_moves(self, before: int) -> dict[str, StoredMove]:
         """Return each account's last entry before number ``before`` as a move, by name."""
@@ -342,10 +353,12 @@ class StoreRecords:
     def beginnings(self, after: int, since: float) -> list[tuple[int, StoredBeginning]]:
         """Return the lives that began at ``since`` (Unix seconds) or later, each with the number of its row.
 
-        ``after`` leaves out those up to a row that was read before. What cannot be read is left out, too.
+        ``after`` leaves out those up to a row that was read before. What cannot be read is left out, too, and what may
+        not be the last that has its place: numbers are given before their transactions are over.
         """
-        found = []
-        for number, name, life, at, snapshot, base in self._select(_BEGINNINGS, [after, since]):
+        place, values = self._after("lives", "id", after)
+        where, found = f"at >= %s AND {_ENDED} AND {place} ORDER BY tx, id", []
+        for number, name, life, at, snapshot, base in self._select(f"{_BEGINNINGS} WHERE {where}", [since, *values]):
             try:
                 begun, kept = decode_snapshot(snapshot), None if base is None else decode_snapshot(base)
             except Undecodable:

@@ -270,6 +270,10 @@ class JournalReader:
                     yield move
             first = page[-1][0] + 1
 
+    def moves_after(self, after_seq: int, first: int = 1) -> Iterator[StoredMove]:
+        """Yield the entries from number ``first`` on that come after ``after_seq`` as moves, oldest first."""
+        return self.moves(max(first, after_seq + 1))
+
     def last_moves(self, before: int) -> dict[str, StoredMove]:
         """Return each account's last entry before number ``before`` as a move, by name."""
         names = self._names()

@@ -1,7 +1,6 @@
 """What the screen of ``run`` shows: the engine in this process. A composition root."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -9,8 +8,8 @@ from anyio.to_thread import run_sync
 from attrs import define, field
 from rich.console import Console
 
-from engine import paths
 from engine.app.engine import Engine
+from engine.app.records import StoragePlace
 from engine.app.screen_reads import read_entries, read_explanation, stored_troubles
 from engine.console.account_status import AccountStatus
 from engine.console.incident_lines import acknowledged, worst_first
@@ -88,7 +87,7 @@ class EngineSource:
             if names := self.engine.fleet.runners.keys() - self._read:
                 self._read |= names
                 await self._flush()
-                found = await run_sync(stored_troubles, self._journal, sorted(names), abandon_on_cancel=True)
+                found = await run_sync(stored_troubles, self._place, sorted(names), abandon_on_cancel=True)
                 self.troubles.remember({name: since for name, since in found.items() if name in self._read})
             await anyio.sleep(LOOK_INTERVAL)
 
@@ -104,11 +103,11 @@ class EngineSource:
     async def entries(self, account: str) -> Sequence[Entry]:
         """Return the account's newest records, those of this moment included if the disk takes them."""
         await self._flush()
-        return await run_sync(read_entries, self._journal, account, abandon_on_cancel=True)
+        return await run_sync(read_entries, self._place, account, abandon_on_cancel=True)
 
     async def explain(self, seq: int) -> Explanation:
         """Return the explanation of a record."""
-        return await run_sync(read_explanation, self._journal, seq, abandon_on_cancel=True)
+        return await run_sync(read_explanation, self._place, seq, abandon_on_cancel=True)
 
     async def perform(self, do: Do, account: str) -> str:
         """Do what the command of that name does, by the same handlers."""
@@ -132,8 +131,8 @@ class EngineSource:
         return acknowledged(incident, None if watch is None else watch.acknowledge(incident))
 
     @property
-    def _journal(self) -> Path:
-        return self.engine.config.storage.directory / paths.DATABASE
+    def _place(self) -> StoragePlace:
+        return self.engine.config.storage
 
 
 def screen_of(engine: Engine, ranking: Ranking, recent: RecentLines, console: Console) -> Screen | None:

@@ -1,4 +1,4 @@
-"""What the page reads from the engine's file, in threads and in bounded time. A composition root."""
+"""What the page reads of what is stored, in threads and in bounded time. A composition root."""
 
 import threading
 import time
@@ -6,23 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from adapters.sqlite import JournalReader, StorageError
-from adapters.sqlite.incident_reader import IncidentReader
-from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite import StorageError
 from engine.app.journal_events import explain_entry
+from engine.app.records import StoragePlace, open_records
+from engine.app.stored_incidents import open_incidents
+from engine.app.stored_jobs import open_jobs
 from engine.journal.explain import Explanation
 from engine.web.page.history import History
 from engine.web.page.source import MAX_ROWS, AccountHeat, Histories, PageUnreadable
 from states import Entry, State
 from states.incident import Incident
 from states.jobs import Job, JobState
+
+if TYPE_CHECKING:  # only the types
+    from engine.journal.ports import JournalRecords
 
 T = TypeVar("T")
 
@@ -46,10 +49,10 @@ RECENT: Final = 200
 
 @define(eq=False)
 class PageReads:
-    """Reads the file of a running engine."""
+    """Reads what a running engine has stored, and all other nodes of its database."""
 
-    path: Callable[[], Path]
-    """Returns where the file is."""
+    place: Callable[[], StoragePlace]
+    """Returns where that is."""
     _slots: threading.Semaphore = field(factory=lambda: threading.Semaphore(READS_AT_ONCE), init=False)
     _history: History = field(factory=History, init=False)
     _folding: threading.Lock = field(factory=threading.Lock, init=False)
@@ -58,14 +61,16 @@ class PageReads:
     wanted: bool = field(default=False, init=False)
     """Whether somebody has seen the history since it was read for them."""
 
-    async def within(self, read: Callable[[Path], T]) -> T:
+    async def within(self, read: Callable[[StoragePlace], T]) -> T:
         """Return what ``read`` returns in a thread. Raises ``PageUnreadable``, also if it takes too long."""
+        place = self.place()
+        store = "The engine's file" if place.database is None else "The database"
 
         def work() -> T:
             if not self._slots.acquire(blocking=False):
-                raise PageUnreadable("The engine's file is read by so many already; try again in a moment")
+                raise PageUnreadable(f"{store} is read by so many already; try again in a moment")
             try:
-                return read(self.path())
+                return read(place)
             except (StorageError, OSError) as exc:
                 raise PageUnreadable(str(exc)) from exc
             finally:
@@ -73,13 +78,13 @@ class PageReads:
 
         with anyio.move_on_after(READ_SECONDS):
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
-        raise PageUnreadable(f"The engine's file could not be read within {READ_SECONDS:g} s; try again in a moment")
+        raise PageUnreadable(f"{store} could not be read within {READ_SECONDS:g} s; try again in a moment")
 
     async def journal(self, account: str | None, before: int | None, limit: int) -> list[Entry]:
         """Return an account's newest records, or those of all, newest first."""
 
-        def read(path: Path) -> list[Entry]:
-            with _journal(path) as reader:
+        def read(place: StoragePlace) -> list[Entry]:
+            with _journal(place) as reader:
                 last = None if before is None else max(0, min(before, MAX_NUMBER))
                 return reader.newest(account, min(limit, MAX_ROWS), before=last)
 
@@ -88,8 +93,8 @@ class PageReads:
     async def journal_at(self, since: float, until: float, limit: int, account: str | None) -> list[Entry]:
         """Return the first records of a time, oldest first."""
 
-        def read(path: Path) -> list[Entry]:
-            with _journal(path) as reader:
+        def read(place: StoragePlace) -> list[Entry]:
+            with _journal(place) as reader:
                 wanted = None if account is None else [account]
                 return list(islice(reader.entries(accounts=wanted, since=since, until=until), min(limit, MAX_ROWS)))
 
@@ -98,8 +103,8 @@ class PageReads:
     async def explain(self, seq: int) -> Explanation:
         """Return the explanation of a record."""
 
-        def read(path: Path) -> Explanation:
-            with _journal(path) as reader, reader.read_transaction():
+        def read(place: StoragePlace) -> Explanation:
+            with _journal(place) as reader, reader.read_transaction():
                 if (entry := reader.entry(seq) if 0 < seq <= MAX_NUMBER else None) is None:
                     raise PageUnreadable(f"The journal has no entry {seq}, or not any more")
                 return explain_entry(reader, entry)
@@ -109,11 +114,11 @@ class PageReads:
     async def heat(self, account: str, since: float) -> AccountHeat:
         """Return how an account went through the machine since a time."""
 
-        def read(path: Path) -> AccountHeat:
+        def read(place: StoragePlace) -> AccountHeat:
             moves: Counter[tuple[State, str, State]] = Counter()
             dwells: defaultdict[State, float] = defaultdict(float)
             first = None
-            with _journal(path) as reader:
+            with _journal(place) as reader:
                 for entry in reader.entries(accounts=[account], since=since, limit=HEAT_ENTRIES):
                     first = entry.at if first is None else first
                     moves[entry.source, entry.event, entry.target] += 1
@@ -126,8 +131,8 @@ class PageReads:
     async def past_incidents(self, limit: int) -> list[Incident]:
         """Return the newest incidents that are over, newest first."""
 
-        def read(path: Path) -> list[Incident]:
-            with IncidentReader.open(path) as reader:
+        def read(place: StoragePlace) -> list[Incident]:
+            with open_incidents(place) as reader:
                 found = reader.incidents(last=RECENT + min(limit, MAX_ROWS))
             return [each for each in reversed(found) if not each.is_open][: min(limit, MAX_ROWS)]
 
@@ -136,8 +141,8 @@ class PageReads:
     async def failed_jobs(self, limit: int) -> list[Job]:
         """Return the newest jobs that failed for good, newest first."""
 
-        def read(path: Path) -> list[Job]:
-            with JobReader.open(path) as reader:
+        def read(place: StoragePlace) -> list[Job]:
+            with open_jobs(place) as reader:
                 return list(reader.jobs({"state": [JobState.FAILED.value]}, last=min(limit, MAX_ROWS)))[::-1]
 
         return await self.within(read)
@@ -145,8 +150,8 @@ class PageReads:
     async def queued_jobs(self, limit: int) -> list[Job]:
         """Return queued jobs, oldest first."""
 
-        def read(path: Path) -> list[Job]:
-            with JobReader.open(path) as reader:
+        def read(place: StoragePlace) -> list[Job]:
+            with open_jobs(place) as reader:
                 return list(islice(reader.jobs({"state": [JobState.QUEUED.value]}), min(limit, MAX_ROWS)))
 
         return await self.within(read)
@@ -154,8 +159,8 @@ class PageReads:
     async def jobs_of(self, account: str, limit: int) -> list[Job]:
         """Return the newest jobs of an account, newest first."""
 
-        def read(path: Path) -> list[Job]:
-            with JobReader.open(path) as reader:
+        def read(place: StoragePlace) -> list[Job]:
+            with open_jobs(place) as reader:
                 return reader.newest_of(account, min(limit, MAX_ROWS), among=JOBS_AMONG)
 
         return await self.within(read)
@@ -175,13 +180,13 @@ class PageReads:
             raise PageUnreadable("The past of the accounts is being read; try again in a moment")
         return self._folded
 
-    def _fold(self, path: Path) -> None:
+    def _fold(self, place: StoragePlace) -> None:
         """Take what is new, unless another thread does so at this moment."""
         if not self._folding.acquire(blocking=False):
             return
         try:
             now = time.time()
-            with _journal(path) as reader:
+            with _journal(place) as reader:
                 self._history.read(reader, now, FOLD_SECONDS)
             at = now if self._history.complete else self._history.read_until
             self._folded = Histories(self._history.past(), self._history.complete, at)
@@ -190,7 +195,7 @@ class PageReads:
 
 
 @contextmanager
-def _journal(path: Path) -> Iterator[JournalReader]:
-    with JournalReader.open(path) as reader:
+def _journal(place: StoragePlace) -> Iterator["JournalRecords"]:
+    with open_records(place) as reader:
         reader.on_unreadable = lambda row: None  # ``log`` tells of it; the others are there to be seen
         yield reader

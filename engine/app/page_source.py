@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -11,10 +10,10 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.sqlite import StorageError
-from adapters.sqlite.jobs import change
-from engine import paths
 from engine.app.page_reads import FOLD_EVERY, PageReads
+from engine.app.records import StoragePlace
 from engine.app.screen_reads import stored_troubles
+from engine.app.stored_jobs import change_jobs
 from engine.console.account_status import AccountStatus
 from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
@@ -33,6 +32,8 @@ FLUSH_SECONDS: Final = 1.0
 """That the newest records have to be durable before the journal is shown without them."""
 ACT_SECONDS: Final = 25.0
 """For an action: the browser waits for it."""
+REMEMBERED_AT_ONCE: Final = 1000
+"""Accounts whose stored troubles are read together."""
 _MAX_NUMBER: Final = 2**63 - 1
 _QUOTED: Final = 100
 """Characters of a target that an answer repeats."""
@@ -48,31 +49,48 @@ class EnginePageSource:
     _kept: dict[str, AccountStatus] = field(factory=dict, init=False)
     """What ``accounts`` returned last: who has not changed is the same object."""
     _began: bool = field(default=False, init=False)
+    _remembered: set[str] = field(factory=set, init=False)
+    """Accounts whose stored troubles have been read."""
 
     def __attrs_post_init__(self) -> None:
-        self._reads = PageReads(lambda: self._file)
+        self._reads = PageReads(lambda: self._place)
 
     async def run(self) -> None:
         """Learn once how long the troubles last that are older than the page, and keep the history that people see."""
         if not self._began:
             self._began = True
             self.engine.fleet.listeners.append(self.troubles.observe)
-            names = [account.name for account in self.engine.config.accounts]
-            self.troubles.remember(
-                await anyio.to_thread.run_sync(stored_troubles, self._file, names, abandon_on_cancel=True)
-            )
+            if self._place.database is not None:
+                self.engine.fleet.removed.append(self._forget)
+            else:
+                await self._remember([account.name for account in self.engine.config.accounts])
         while True:
+            if self._place.database is not None:  # the accounts come one by one
+                await self._remember(sorted(self.engine.fleet.runners.keys() - self._remembered))
             await anyio.sleep(FOLD_EVERY)
             if self._reads.wanted:
                 self._reads.wanted = False
                 with suppress(PageUnreadable):  # whoever opens a page is told why
                     await self._reads.history()
 
+    async def _remember(self, names: Sequence[str]) -> None:
+        """Learn how long the troubles of accounts last that are older than the page; some of them at a time."""
+        for first in range(0, len(names), REMEMBERED_AT_ONCE):
+            some = names[first : first + REMEMBERED_AT_ONCE]
+            found = await anyio.to_thread.run_sync(stored_troubles, self._place, some, abandon_on_cancel=True)
+            self.troubles.remember(found)
+            self._remembered.update(some)
+
+    def _forget(self, account: str) -> None:
+        """Forget an account that another node takes; if it comes again, its trouble is stored."""
+        self.troubles.forget(account)
+        self._remembered.discard(account)
+
     # --- what is there -----------------------------------------------------------------------------------------------
 
     @property
-    def _file(self) -> Path:
-        return self.engine.config.storage.directory / paths.DATABASE
+    def _place(self) -> StoragePlace:
+        return self.engine.config.storage
 
     @property
     def info(self) -> EngineInfo:
@@ -222,7 +240,7 @@ class EnginePageSource:
         if (number := _number(target)) is None:
             return ActionOutcome(False, f"There is no job {one_line(target, _QUOTED)}")
         try:
-            work = partial(change, self._file, [number], Retried())
+            work = partial(change_jobs, self._place, [number], Retried())
             outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0]
         except StorageError as exc:
             return ActionOutcome(False, one_line(str(exc)))

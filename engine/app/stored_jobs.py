@@ -32,6 +32,9 @@ class StoredJobs(Protocol):
     def jobs(self, wanted: Mapping[str, Sequence[str] | None], *, last: int | None = None) -> Iterator[Job]:
         """Yield the jobs whose columns have one of these values (None: any), oldest first; of ``last`` the newest."""
 
+    def newest_of(self, account: str, count: int, *, among: int) -> list[Job]:
+        """Return the newest jobs that are for an account, or were done by it, among the newest of all; newest first."""
+
     def trace(self, number: int) -> str | None:
         """Return the traceback of a job's last failure, if one is kept."""
 

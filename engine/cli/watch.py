@@ -14,7 +14,6 @@ from anyio.to_thread import run_sync
 from attrs import define, field
 
 from adapters.sqlite.errors import StorageError
-from engine import paths
 from engine.app.screen_reads import read_entries, read_explanation, stored_troubles
 from engine.cli.incidents import acknowledge
 from engine.console.account_status import UNKNOWN, AccountStatus
@@ -152,18 +151,17 @@ class FileSource:
                     wanted[name] = sign
         if not wanted:
             return
-        path = self.directory / paths.DATABASE
-        found = await run_sync(stored_troubles, path, list(wanted), abandon_on_cancel=True)
+        found = await run_sync(stored_troubles, self, list(wanted), abandon_on_cancel=True)
         self._troubles |= {name: (sign, found.get(name)) for name, sign in wanted.items()}
         self.ranking.updates += 1
 
     async def entries(self, account: str) -> Sequence[Entry]:
         """Return the account's newest records."""
-        return await run_sync(read_entries, self.directory / paths.DATABASE, account, abandon_on_cancel=True)
+        return await run_sync(read_entries, self, account, abandon_on_cancel=True)
 
     async def explain(self, seq: int) -> Explanation:
         """Return the explanation of a record."""
-        return await run_sync(read_explanation, self.directory / paths.DATABASE, seq, abandon_on_cancel=True)
+        return await run_sync(read_explanation, self, seq, abandon_on_cancel=True)
 
     async def perform(self, do: Do, account: str) -> str:
         """Send the engine the command of that name."""

@@ -194,10 +194,19 @@ class JournalRecords(Protocol):
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number."""
 
     def beginnings(self, after: int, since: float) -> Sequence[tuple[int, JournalBeginning]]:
-        """Return the lives that began at ``since`` or later, with a number that grows, in its order."""
+        """Return the lives that began at ``since`` or later, each with the number of its row.
+
+        Whoever asks again after the last row that it got misses none, whoever else writes meanwhile.
+        """
 
     def moves(self, first: int = 1) -> Iterator[AccountMove]:
         """Yield all entries from number ``first`` on as moves, oldest first."""
+
+    def moves_after(self, after_seq: int, first: int = 1) -> Iterator[AccountMove]:
+        """Yield the entries from number ``first`` on that follow after an entry (0: all) as moves, as ``entries`` does.
+
+        Whoever asks again after the last one that it got misses none and gets none twice.
+        """
 
     def last_moves(self, before: int) -> Mapping[str, AccountMove]:
         """Return each account's last entry before number ``before`` as a move, by name."""

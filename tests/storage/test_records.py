@@ -119,6 +119,9 @@ async def test_moves(reader: JournalRecords) -> None:
     moves, entries = list(reader.moves(at.seq(2))), list(reader.entries())[1:]
     for name in ("seq", "account", "life", "at", "dwell", "source", "target", "event"):
         assert [getattr(move, name) for move in moves] == [getattr(entry, name) for entry in entries]
+    assert list(reader.moves_after(at.seq(1))) == moves
+    assert list(reader.moves_after(0, at.seq(4))) == moves[2:]
+    assert list(reader.moves_after(at.seq(5), at.seq(4))) == moves[4:]
     last = {name: move.seq for name, move in reader.last_moves(at.seq(5)).items()}
     assert last == {"a": at.seq(3), "b": at.seq(2), "c": at.seq(4)}
 
@@ -131,7 +134,8 @@ async def test_a_long_journal_is_read_whole(store: StoreUnderTest) -> None:
             await journal.write("a", made.record, made.snapshot)
     with store.records() as reader:
         assert [entry.at for entry in reader.entries()] == [made.record.at for made in steps]
-        assert [move.at for move in reader.moves()] == [made.record.at for made in steps]
+        for moves in (reader.moves(), reader.moves_after(0)):
+            assert [move.at for move in moves] == [made.record.at for made in steps]
         (first,) = reader.entries(limit=1, until=steps[1].record.at)
         assert [entry.at for entry in reader.entries(after_seq=first.seq)] == [made.record.at for made in steps[1:]]
 

@@ -9,6 +9,7 @@ It takes bounded memory: of a day it keeps sums, of the last day also sums of ha
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -96,10 +97,17 @@ class Past:
 
 
 class HistoryReader(Protocol):
-    """Reads the journal; ``JournalReader`` is one."""
+    """Reads the journal: a part of ``engine.journal.ports.JournalRecords``, which says more."""
+
+    @property
+    def is_gapless(self) -> bool:
+        """Whether one writer has numbered all records, in their order."""
+
+    def read_transaction(self) -> AbstractContextManager[None]:
+        """Let all reads of the block see the journal at one moment."""
 
     def last_seq(self) -> int:
-        """Return the number of the newest record; 0 if there is none."""
+        """Return the number of the record that comes last; 0 if there is none."""
 
     def first_since(self, since: float) -> int:
         """Return the lowest number of a record of this time or later."""
@@ -110,8 +118,8 @@ class HistoryReader(Protocol):
     def beginnings(self, after: int, since: float) -> Sequence[tuple[int, JournalBeginning]]:
         """Return the lives that began at ``since`` or later, with a number that grows, in its order."""
 
-    def moves(self, first: int) -> Iterator[AccountMove]:
-        """Yield all records from this number on, oldest first."""
+    def moves_after(self, after_seq: int, first: int) -> Iterator[AccountMove]:
+        """Yield the records from number ``first`` on that follow after a record (0: all)."""
 
     def former_names(self) -> Sequence[object]:
         """Return what was renamed."""
@@ -286,19 +294,25 @@ class History:
     """The time of the newest record that was read (Unix seconds); 0 before the first."""
     _folds: dict[str, AccountFold] = field(factory=dict, init=False)
     _seq: int | None = field(default=None, init=False)
+    """The last record that was taken; None before the first look."""
+    _first: int = field(default=1, init=False)
+    """The lowest number of a record that is asked for."""
     _row: int = field(default=0, init=False)
     _renamed: int = field(default=0, init=False)
 
     def read(self, reader: HistoryReader, now: float, seconds: float = float("inf")) -> None:
         """Take what is new, for about so many seconds at most. It reads the file, and is never called twice at once."""
-        last, renamed = reader.last_seq(), len(reader.former_names())
-        if self._seq is None or last < self._seq or renamed != self._renamed:
-            self._begin(reader, now, renamed)
-        horizon, recent = horizons(now)
-        for row, life in reader.beginnings(self._row, horizon):  # after last_seq: no record is without its life
-            self._fold(life.account, now).lives.append(life)
-            self._row = row
-        self.complete = self._take(reader.moves((self._seq or 0) + 1), last, now, time.monotonic() + seconds)
+        # Of many writers, the records that are there now need not be all up to the last one: so at one moment.
+        with nullcontext() if reader.is_gapless else reader.read_transaction():
+            last, renamed = reader.last_seq(), len(reader.former_names())
+            replaced = self._seq is not None and reader.is_gapless and last < self._seq
+            if self._seq is None or replaced or renamed != self._renamed:
+                self._begin(reader, now, renamed)
+            horizon, recent = horizons(now)
+            for row, life in reader.beginnings(self._row, horizon):  # after last_seq: no record is without its life
+                self._fold(life.account, now).lives.append(life)
+                self._row = row
+            self.complete = self._take(reader, last, now, time.monotonic() + seconds)
         for fold in self._folds.values():
             fold.horizon, fold.recent = horizon, recent
             if self.complete:
@@ -315,18 +329,19 @@ class History:
         first = reader.first_since(horizons(now)[0])
         for name, move in reader.last_moves(first).items():
             self._fold(name, now).remember(move)
-        self._seq = first - 1
+        # Without any before it, another one with a lower number may still come: its writer has not ended its batch.
+        self._seq, self._first = 0, first if self._folds else 1
 
-    def _take(self, moves: Iterator[AccountMove], last: int, now: float, deadline: float) -> bool:
+    def _take(self, reader: HistoryReader, last: int, now: float, deadline: float) -> bool:
         """Take records up to the last one; return whether there was the time for all."""
-        for number, move in enumerate(moves, 1):
-            if move.seq > last:
+        for number, move in enumerate(reader.moves_after(self._seq or 0, self._first), 1):
+            if reader.is_gapless and move.seq > last:
                 break
             self._fold(move.account, now).take(move)
             self._seq, self.read_until = move.seq, move.at
             if number % CHECK_EVERY == 0 and time.monotonic() > deadline:
                 return False
-        self._seq = max(self._seq or 0, last)
+        self._seq = last or self._seq
         return True
 
     def _fold(self, account: str, now: float) -> AccountFold:

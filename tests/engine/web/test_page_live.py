@@ -160,14 +160,14 @@ async def test_a_file_that_cannot_be_read_is_a_sentence(harness: EngineHarness, 
                 stuck = Event()
                 for _ in range(page_reads.READS_AT_ONCE):
                     with pytest.raises(PageUnreadable, match="could not be read within"):
-                        await reads.within(lambda path: stuck.wait(TIMEOUT))
+                        await reads.within(lambda place: stuck.wait(TIMEOUT))
                 with pytest.raises(PageUnreadable, match="read by so many"):
-                    await reads.within(lambda path: None)
+                    await reads.within(lambda place: None)
                 stuck.set()
             with anyio.fail_after(TIMEOUT):
                 while True:
                     try:
-                        assert await reads.within(lambda path: path.name) == "engine.db"
+                        assert await reads.within(lambda place: place.directory.name) == "data"
                         break
                     except PageUnreadable:
                         await anyio.sleep(0.02)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,15 @@ class Journal:
         numbered = enumerate(self.lives, 1)
         return [(number, life) for number, life in numbered if number > after and life.at >= since]
 
-    def moves(self, first: int) -> Iterator[AccountMove]:
-        return (each for each in self.records if each.seq >= first)
+    def moves_after(self, after_seq: int, first: int) -> Iterator[AccountMove]:
+        return (each for each in self.records if each.seq >= max(first, after_seq + 1))
+
+    @property
+    def is_gapless(self) -> bool:
+        return True
+
+    def read_transaction(self) -> nullcontext[None]:
+        return nullcontext()
 
     def former_names(self) -> list[object]:
         return [None] * self.renames
