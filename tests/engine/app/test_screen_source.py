@@ -55,7 +55,7 @@ def source_of(directory: Path, names: list[str], watch: Watch | None = None) -> 
     engine: Any = SimpleNamespace(
         config=SimpleNamespace(
             accounts=[SimpleNamespace(name=name) for name in names],
-            storage=SimpleNamespace(directory=directory / "data"),
+            storage=SimpleNamespace(directory=directory / "data", database=None),
         ),
         fleet=SimpleNamespace(runners=dict.fromkeys(names)),
         incidents=SimpleNamespace(open=watch.open if watch is not None else {}, watch=watch),
