@@ -17,6 +17,7 @@ from adapters.session import login_claim
 from tests.virtual_time import VirtualLoop
 
 if TYPE_CHECKING:
+    from tests.postgres.patroni import PatroniCluster
     from tests.postgres.server import PostgresServer
 
 _numbers = itertools.count()
@@ -95,3 +96,27 @@ def store_url(postgres: "PostgresServer") -> Iterator[str]:
     name = postgres.clone(template_of(postgres))
     yield postgres.url(name)
     postgres.drop(name)
+
+
+@pytest.fixture
+def cluster() -> Iterator["PatroniCluster"]:
+    """Return the PostgreSQL cluster that the tests of this process share, whole: for tests that are slow anyway."""
+    from tests.postgres.patroni import whole_cluster
+    from tests.postgres.server import PostgresMissing
+
+    try:
+        with whole_cluster() as it:
+            yield it
+    except PostgresMissing as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def cluster_url(cluster: "PatroniCluster") -> Iterator[str]:
+    """Return the address of a database of this test in the cluster, with the schema of this version."""
+    from tests.postgres.template import template_of
+
+    name = cluster.clone(template_of(cluster))
+    yield cluster.url(name)
+    cluster.heal()
+    cluster.drop(name)

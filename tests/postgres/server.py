@@ -203,8 +203,10 @@ def programs() -> Path:
 
 
 @functools.cache
-def as_user(program: Path) -> tuple[str, ...]:
+def as_user(program: Path, *probe: str) -> tuple[str, ...]:
     """Return the words before a program's name that make it another user's, and end it with this process.
+
+    With the words of ``probe`` (none: ``--version``) it must then succeed.
 
     Raises ``PostgresMissing`` when this process is root, and cannot become anybody else.
     """
@@ -219,7 +221,7 @@ def as_user(program: Path) -> tuple[str, ...]:
     for words in (nobody, capable):  # the second where the interpreter lies in a directory of root's alone
         if (
             subprocess.run(
-                [*words, str(program), "--version"], capture_output=True, timeout=TIMEOUT, check=False
+                [*words, str(program), *(probe or ("--version",))], capture_output=True, timeout=TIMEOUT, check=False
             ).returncode
             == 0
         ):

@@ -3,17 +3,25 @@
 import asyncio
 import threading
 import weakref
-from typing import Final
+from typing import Final, Protocol
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.migrate import migrate
-from tests.postgres.server import PostgresServer
-
-_templates: Final = weakref.WeakKeyDictionary[PostgresServer, str]()
 
 
-def template_of(server: PostgresServer) -> str:
+class Databases(Protocol):
+    """A server, or a cluster of several, with databases."""
+
+    def clone(self, template: str) -> str: ...
+    def url(self, database: str = ...) -> str: ...
+    def execute(self, statement: str) -> object: ...
+
+
+_templates: Final = weakref.WeakKeyDictionary[Databases, str]()
+
+
+def template_of(server: Databases) -> str:
     """Return the name of the server's database with this schema; it is made when first asked for."""
     if server not in _templates:
         name = server.clone("template0")
