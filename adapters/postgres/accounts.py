@@ -14,7 +14,7 @@ from attrs import frozen
 
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import CannotMove
-from adapters.postgres.nodes import SERVER, plain
+from adapters.postgres.nodes import CLAIMABLE, SERVER, plain
 
 _FREE: Final = """
     WITH over AS (SELECT id FROM nodes WHERE state = 'dead' AND NOT freed FOR UPDATE SKIP LOCKED),
@@ -30,13 +30,21 @@ _CLAIM: Final = f"""
         SELECT free.id, free.last_host, mine.host
         FROM mine, unnest(%(hosts)s::text[], %(up_to)s::int[]) AS wanted (hosts, up_to), LATERAL (
             SELECT a.id, a.last_host FROM accounts a
-            WHERE a.owner IS NULL AND a.hosts = wanted.hosts AND mine.host LIKE a.hosts_like
+            WHERE a.owner IS NULL AND {CLAIMABLE} AND a.hosts = wanted.hosts AND mine.host LIKE a.hosts_like
                 AND (a.move_to IS NULL OR a.move_to = mine.name OR NOT EXISTS (
                     SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive' AND n.host LIKE a.hosts_like))
             ORDER BY a.move_to = mine.name DESC NULLS LAST, a.last_host = mine.host DESC NULLS LAST, a.id
             LIMIT wanted.up_to FOR UPDATE SKIP LOCKED) free)
     UPDATE accounts a SET owner = %(life)s, epoch = a.epoch + 1, move_to = NULL, last_host = got.host
     FROM got WHERE a.id = got.id RETURNING a.name, a.epoch, got.last_host"""
+
+
+_MOVE: Final = """
+    SELECT a.hosts, s.taken_to, n.host, n.state, EXISTS (SELECT FROM nodes WHERE name = %(to)s),
+        n.host LIKE a.hosts_like, n.id = a.owner, n.accounts_at_most,
+        (SELECT count(*) FROM accounts o WHERE o.owner = n.id OR (o.move_to = n.name AND o.id <> a.id))
+    FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s AND a.hosts <> ''
+        LEFT JOIN sessions s ON s.account = a.id LEFT JOIN nodes n ON n.name = %(to)s AND n.state <> 'dead'"""
 
 
 @frozen(kw_only=True)
@@ -101,7 +109,9 @@ class AccountRows:
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._execute(
-            "SELECT hosts, owner, count(*) FROM accounts WHERE hosts <> '' GROUP BY 1, 2 ORDER BY 1, 2", {}
+            f"""SELECT hosts, owner, count(*) FROM accounts WHERE hosts <> '' AND (owner IS NOT NULL OR {CLAIMABLE})
+                GROUP BY 1, 2 ORDER BY 1, 2""",
+            {},
         )
         counts: dict[str, dict[int | None, int]] = {}
         for hosts, owner, accounts in rows:
@@ -143,10 +153,12 @@ class AccountRows:
         return dict(rows)
 
     async def moving(self, life: int) -> tuple[str, ...]:
-        """Return the accounts that a life owns and that are to go to another node, which lives."""
+        """Return the accounts that a life owns and is to give up: for another node, which lives, or for a command."""
         rows = await self._execute(
-            """SELECT a.name FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
-                WHERE a.owner = %(life)s ORDER BY a.id""",
+            f"""SELECT a.name FROM accounts a
+                WHERE a.owner = %(life)s AND (a.move_to IS NOT NULL OR a.withheld_until IS NOT NULL)
+                    AND (NOT {CLAIMABLE} OR EXISTS (SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive'))
+                ORDER BY a.id""",
             {"life": life},
         )
         return tuple(name for (name,) in rows)
@@ -154,8 +166,8 @@ class AccountRows:
     async def awaited(self, life: int) -> dict[str, int]:
         """Return how many free accounts of each pattern of hosts are to go to the node of this life."""
         rows = await self._execute(
-            """SELECT a.hosts, count(*) FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.host LIKE a.hosts_like
-                WHERE n.id = %(life)s AND n.state = 'alive' AND a.owner IS NULL GROUP BY 1""",
+            f"""SELECT a.hosts, count(*) FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.host LIKE a.hosts_like
+                WHERE n.id = %(life)s AND n.state = 'alive' AND a.owner IS NULL AND {CLAIMABLE} GROUP BY 1""",
             {"life": life},
         )
         return dict(rows)
@@ -177,36 +189,58 @@ class AccountRows:
     async def move(self, account: str, to: str) -> None:
         """Ask for an account to go to a node: its owner releases it, and then that node claims it.
 
-        Raises ``CannotMove`` if there is no such account, no such living node, or its host is not one for the account.
+        Raises ``CannotMove`` if there is no such account, no such living node, or that node cannot have the account:
+        it is draining or full, its host is not one for the account, or the session was taken away.
         """
-        rows = await self._execute(
-            """SELECT a.hosts, n.host, n.state, n.host LIKE a.hosts_like, n.id = a.owner
-                FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s AND a.hosts <> ''
-                LEFT JOIN nodes n ON n.name = %(to)s AND n.state <> 'dead'""",
-            {"account": account, "to": to},
-        )
-        hosts, host, state, matches, is_there = rows[0]
-        if (why := _refusal(account, to, hosts=hosts, host=host, state=state, matches=matches)) is not None:
+        rows = await self._execute(_MOVE, {"account": account, "to": to})
+        target = _Target(*rows[0])
+        if (why := target.refusal(account, to)) is not None:
             raise CannotMove(f"{self._connection.address}: {why}")
+        is_there = target.is_there
         await self._execute(
             "UPDATE accounts SET move_to = %(to)s WHERE name = %(account)s",
             {"account": account, "to": None if is_there else to},
         )
 
 
-def _refusal(
-    account: str, to: str, *, hosts: str | None, host: str | None, state: str | None, matches: bool | None
-) -> str | None:
-    """Return why an account cannot go to a node, with the remedy; None if it can."""
-    if hosts is None:
-        return f"no account is called {plain(account)}; see 'status'"
-    if host is None:
-        return f"no node called {plain(to)} is alive; see 'nodes'"
-    if state == "draining":
-        return f"node {plain(to)} is giving its accounts away; name another one"
-    if not matches:
-        return (
-            f"{plain(account)} may be on hosts {plain(hosts)} alone, and {plain(to)} is on {plain(host)}; "
-            "name another node, or change 'hosts' of the account"
-        )
-    return None
+@frozen
+class _Target:
+    """What the store has of an account and of the node to which it is to go; see ``_MOVE``."""
+
+    hosts: str | None
+    taken_to: str | None
+    host: str | None
+    state: str | None
+    died: bool
+    """Whether a node of this name has lived, and none does."""
+    matches: bool | None
+    is_there: bool | None
+    most: int | None
+    accounts: int
+    """How many it has, and how many are on their way to it."""
+
+    def refusal(self, account: str, to: str) -> str | None:
+        """Return why the account cannot go to the node, with the remedy; None if it can."""
+        if self.hosts is None:
+            return f"no account is called {plain(account)}; see 'status'"
+        if self.taken_to is not None:
+            return f"the session of {plain(account)} was taken to {plain(self.taken_to)}; bring it with 'session bring'"
+        if self.host is None:
+            if self.died:
+                return f"node {plain(to)} is dead; start it, or name another one: see 'nodes'"
+            return f"no node is called {plain(to)}; see 'nodes'"
+        if self.is_there:
+            return None
+        if self.state == "draining":
+            return f"node {plain(to)} is draining; name another one, or let it take accounts again with 'node resume'"
+        if not self.matches:
+            return (
+                f"{plain(account)} may be on hosts {plain(self.hosts)} alone, and {plain(to)} is on {plain(self.host)};"
+                " name another node, or change 'hosts' of the account"
+            )
+        if self.most is not None and self.accounts >= self.most:
+            return (
+                f"node {plain(to)} is full: it has {self.accounts} accounts, and node.accounts_at_most is {self.most}; "
+                "name another one, or move one away first"
+            )
+        return None

@@ -1,6 +1,6 @@
 """A connection for commands and for reading in a worker thread: never on an event loop."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ class BlockingStore:
     address: StoreAddress
     raw: "psycopg.Connection[tuple[Any, ...]]"
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Execute a statement and return its rows, none if it has none. Raises ``StoreUnusable``."""
         with translating_store_errors(self.address.shown):
             cursor = self.raw.execute(statement, values)

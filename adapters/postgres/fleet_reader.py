@@ -1,6 +1,6 @@
 """Reads which nodes there are and where each account is, for commands and pages on any host."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Self
 
@@ -8,6 +8,7 @@ from attrs import define
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.statements import clean
 from states.nodes import AccountPlace, NodeRecord, NodeState
 
 MAX_DEAD: Final = 20
@@ -34,7 +35,7 @@ _NODES: Final = """
 _ACCOUNTS: Final = """
     SELECT a.name, a.hosts, n.id, n.name, n.host, a.epoch, a.move_to, s.taken_to, a.last_host
     FROM accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead' LEFT JOIN sessions s ON s.account = a.id
-    WHERE a.hosts <> '' ORDER BY a.id"""
+    WHERE a.hosts <> '' AND (%(names)s::text[] IS NULL OR a.name = ANY(%(names)s)) ORDER BY a.id"""
 
 
 @define(eq=False)
@@ -74,8 +75,9 @@ class FleetReader:
             ) in self._store.rows(_NODES, (DEAD_SECONDS, MAX_DEAD))
         )  # fmt: skip
 
-    def accounts(self) -> dict[str, AccountPlace]:
-        """Return where each account is, by its name, in the order of the config that made them."""
+    def accounts(self, names: Sequence[str] | None = None) -> dict[str, AccountPlace]:
+        """Return where each account is, or each of these, by its name, in the order of the config that made them."""
+        values = {"names": None if names is None else [clean(name) for name in names]}
         return {
             name: AccountPlace(
                 name=name,
@@ -88,5 +90,7 @@ class FleetReader:
                 taken_to=taken_to,
                 last_host=last_host,
             )
-            for name, hosts, life, node, host, epoch, move_to, taken_to, last_host in self._store.rows(_ACCOUNTS)
+            for name, hosts, life, node, host, epoch, move_to, taken_to, last_host in self._store.rows(
+                _ACCOUNTS, values
+            )
         }

@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Final
 
 from attrs import frozen
-from psycopg.errors import DuplicateTable, UniqueViolation
+from psycopg.errors import DuplicateObject, DuplicateTable, UniqueViolation
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection
@@ -111,7 +111,11 @@ async def _make_table(connection: StoreConnection) -> None:
     for tries_left in (4, 3, 2, 1, 0):
         try:
             await connection.execute(_MAKE)
-        except (UniqueViolation, DuplicateTable):  # two that create it at once: 'IF NOT EXISTS' is no lock
+        except (
+            UniqueViolation,
+            DuplicateTable,
+            DuplicateObject,
+        ):  # two that create it at once: 'IF NOT EXISTS' is no lock
             if not tries_left:
                 raise
         else:

@@ -30,6 +30,9 @@ SERVER: Final = """(extract(epoch FROM pg_postmaster_start_time())::text || ' ' 
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"""
 """Which server answers, as an expression: in which of its starts, and on which timeline. A standby has none."""
 
+CLAIMABLE: Final = "(withheld_until IS NULL OR withheld_until <= clock_timestamp())"
+"""Whether a node may have an account, as an expression. Its clock decides for how long, never who."""
+
 _BEAT: Final = f"""
     WITH mine AS (
         UPDATE nodes SET beat = beat + 1 WHERE id = %(life)s AND state <> 'dead'
@@ -38,8 +41,9 @@ _BEAT: Final = f"""
         EXISTS (SELECT FROM settled_servers WHERE server = {SERVER}),
         others.ids, others.beats, own.accounts, own.epochs,
         EXISTS (SELECT FROM nodes WHERE state = 'dead' AND NOT freed)
-            OR EXISTS (SELECT FROM accounts WHERE owner IS NULL AND mine.host LIKE hosts_like),
+            OR EXISTS (SELECT FROM accounts WHERE owner IS NULL AND {CLAIMABLE} AND mine.host LIKE hosts_like),
         EXISTS (SELECT FROM accounts WHERE owner = mine.id AND move_to IS NOT NULL)
+            OR EXISTS (SELECT FROM accounts WHERE owner = mine.id AND NOT {CLAIMABLE})
     FROM mine,
         LATERAL (SELECT coalesce(array_agg(id), '{{}}') AS ids, coalesce(array_agg(beat), '{{}}') AS beats
             FROM nodes WHERE state <> 'dead' AND id <> mine.id) others,
@@ -83,7 +87,7 @@ class BeatAnswer:
     has_free: bool
     """Whether there is an account that the node might claim."""
     has_moves: bool
-    """Whether an account of the life is to go to another node."""
+    """Whether an account of the life is to go to another node, or to be given up."""
 
 
 @frozen(kw_only=True)
@@ -134,9 +138,12 @@ class NodeRows:
 
     async def _insert(self, life: int, node: NodeEntry) -> None:
         begun = await self._execute(
-            """INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details)
-                SELECT %(life)s, %(name)s, %(host)s, coalesce(max(epoch), 0) + 1, %(lease)s, %(most)s, %(details)s
-                FROM nodes WHERE name = %(name)s
+            """WITH before AS (SELECT epoch, drain_asked FROM nodes WHERE name = %(name)s ORDER BY epoch DESC LIMIT 1),
+                asked AS (SELECT coalesce((SELECT drain_asked FROM before), false) AS drain)
+                INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details, drain_asked, state)
+                SELECT %(life)s, %(name)s, %(host)s, coalesce((SELECT epoch FROM before), 0) + 1, %(lease)s, %(most)s,
+                    %(details)s, drain, CASE WHEN drain THEN 'draining' ELSE 'alive' END
+                FROM asked
                 ON CONFLICT (name) WHERE state <> 'dead' DO NOTHING RETURNING epoch""",
             {
                 "life": life,
@@ -199,10 +206,27 @@ class NodeRows:
         """End a life whose links are closed, or whose process is known to be gone; return whether it was not over."""
         return bool(await self._execute(_END, {"life": life, "why": why[:_MAX_SHOWN]}))
 
-    async def drain(self, name: str) -> bool:
-        """Ask a node to give its accounts away and to take none; return whether there is a living one."""
-        sql = "UPDATE nodes SET state = 'draining' WHERE name = %(name)s AND state <> 'dead' RETURNING id"
-        return bool(await self._execute(sql, {"name": name}))
+    async def drain(self, name: str) -> bool | None:
+        """Ask a node to give its accounts away and to take none, also after its next start, until ``resume``.
+
+        Returns whether it lives now; None if no node was ever called so.
+        """
+        return await self._set_drain(name, drain=True)
+
+    async def resume(self, name: str) -> bool | None:
+        """Take ``drain`` back; return what that returns."""
+        return await self._set_drain(name, drain=False)
+
+    async def _set_drain(self, name: str, *, drain: bool) -> bool | None:
+        rows = await self._execute(
+            """UPDATE nodes SET drain_asked = %(drain)s,
+                    state = CASE WHEN state = 'dead' THEN state WHEN %(drain)s THEN 'draining' ELSE 'alive' END
+                WHERE id = (
+                    SELECT id FROM nodes WHERE name = %(name)s ORDER BY state <> 'dead' DESC, epoch DESC LIMIT 1)
+                RETURNING state""",
+            {"name": name, "drain": drain},
+        )
+        return rows[0][0] != "dead" if rows else None
 
     async def note_settled(self, server: str) -> bool:
         """Note that everybody who had a claim that this server may have forgotten has dropped it; return whether.

@@ -5,6 +5,7 @@ Imported for a config with ``storage.database`` alone.
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -58,12 +59,16 @@ class DatabaseStore:
         """Bring schema and accounts up to date."""
         await prepare(self.address, config)
 
-    def nodes(self, node: NodeSection) -> DatabaseNodes:
+    def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> DatabaseNodes:
         """Return what the lease goes over."""
-        return DatabaseNodes(
-            self.address,
-            NodeEntry(name=node.known_as, host=node.place, lease=node.lease, accounts_at_most=node.accounts_at_most),
+        entry = NodeEntry(
+            name=node.known_as,
+            host=node.place,
+            lease=node.lease,
+            accounts_at_most=node.accounts_at_most,
+            details=details,
         )
+        return DatabaseNodes(self.address, entry)
 
     def place(self, account: str, life: int, epoch: int) -> RowPlace:
         """Return the rows of a session."""

@@ -21,6 +21,7 @@ from adapters.telegram import Datacenter
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
+from engine.app.node_details import details_of
 from engine.app.node_stores import SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts, LifeLost
 from engine.app.records import open_records
@@ -126,7 +127,7 @@ class EngineNode:
         """
         node, config = self.config.node, self.config
         await self.store.prepare(config)
-        store, clock = self.store.nodes(node), ContinuousClock()
+        store, clock = self.store.nodes(node, details_of(config)), ContinuousClock()
         file = config.storage.directory / LIFE
         former = await anyio.to_thread.run_sync(read_life, file)
         dead_man = await anyio.to_thread.run_sync(open_dead_man)

@@ -3,8 +3,9 @@
 ``database_store.py`` has it in PostgreSQL, for nodes on many machines.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from anyio.abc import TaskGroup
 from attrs import frozen
@@ -59,8 +60,8 @@ class SharedStore(Protocol):
         Raises ``StorageError``, also if nodes live that have other accounts than this one.
         """
 
-    def nodes(self, node: NodeSection) -> NodeStore:
-        """Return what the lease of a node goes over."""
+    def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> NodeStore:
+        """Return what the lease of a node goes over; ``details`` is what else it says of itself."""
 
     def place(self, account: str, life: int, epoch: int) -> SessionPlace | None:
         """Return where the session of an account is for this ownership; None if it is in its file."""

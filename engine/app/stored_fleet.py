@@ -14,8 +14,8 @@ class StoredFleet(Protocol):
     def nodes(self) -> Sequence[NodeRecord]:
         """Return the living nodes by name, and then those that have ended lately."""
 
-    def accounts(self) -> Mapping[str, AccountPlace]:
-        """Return where each account is, by its name."""
+    def accounts(self, names: Sequence[str] | None = None) -> Mapping[str, AccountPlace]:
+        """Return where each account is, or each of these, by its name."""
 
 
 def open_fleet(place: StoragePlace) -> "AbstractContextManager[StoredFleet] | None":
@@ -29,3 +29,25 @@ def open_fleet(place: StoragePlace) -> "AbstractContextManager[StoredFleet] | No
     from adapters.postgres.fleet_reader import FleetReader  # noqa: PLC0415
 
     return FleetReader.open(StoreAddress.parse(place.database))
+
+
+def drain_node(database: str, name: str, *, drain: bool) -> bool | None:
+    """Ask a node to give its accounts away and to take none, or take that back; return whether it lives.
+
+    None if no node was ever called so. Raises ``StorageError``.
+    """
+    from adapters.postgres import node_commands  # noqa: PLC0415 - as above
+    from adapters.postgres.address import StoreAddress  # noqa: PLC0415
+
+    return node_commands.drain(StoreAddress.parse(database), name, drain=drain)
+
+
+def move_account(database: str, account: str, to: str) -> str | None:
+    """Ask for an account to go to a node; return why that cannot be, None if it is on its way or there.
+
+    Raises ``StorageError``.
+    """
+    from adapters.postgres import node_commands  # noqa: PLC0415 - as above
+    from adapters.postgres.address import StoreAddress  # noqa: PLC0415
+
+    return node_commands.move(StoreAddress.parse(database), account, to)

@@ -8,6 +8,9 @@ from engine.cli.declared import Command, CommandGroup
 COMMANDS = {
     "run": "engine.cli.run:run",
     "status": "engine.cli.status:status",
+    "nodes": "engine.cli.nodes:nodes",
+    "node": "engine.cli.node:app",
+    "move": "engine.cli.node:move",
     "pause": "engine.cli.control:pause",
     "resume": "engine.cli.control:resume",
     "retry": "engine.cli.control:retry",

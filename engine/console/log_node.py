@@ -138,5 +138,29 @@ NODE: Final = (
         "accounts were given away: a move, a drain, or a better balance",
         _COUNTS,
     ),
+    _node(
+        "node_draining",
+        "warning",
+        "⚠️",
+        "This node was asked to drain: it gives its {accounts} accounts away, and takes none until 'node resume'",
+        "somebody asked for it with `node drain`; it holds over a restart",
+        {"accounts": "how many accounts it has"},
+    ),
+    _node(
+        "node_drained",
+        "info",
+        "✅",
+        "This node is drained: it has no accounts, goes on, and takes none until 'node resume'",
+        "what `node_draining` told is done",
+        {},
+    ),
+    _node(
+        "node_resumed",
+        "info",
+        "✅",
+        "This node takes accounts again",
+        "somebody took the drain back with `node resume`",
+        {},
+    ),
 )
 """Every event of this logger."""

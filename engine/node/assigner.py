@@ -6,6 +6,7 @@ An account is given away in a task of its own, link and jobs first, and its row 
 
 import math
 from collections.abc import Awaitable, Collection
+from enum import Enum, auto
 from typing import Final, TypeVar
 
 import anyio
@@ -32,6 +33,14 @@ AT_ONCE: Final = 32
 log = structlog.get_logger("holdfast.node")
 
 
+class _Drain(Enum):
+    """What was told last of a request to give all accounts away."""
+
+    NONE = auto()
+    GIVING = auto()
+    EMPTY = auto()
+
+
 @define(eq=False)
 class Assigner:
     """Takes and gives away accounts for a holder; ``run`` it beside the holder's."""
@@ -48,6 +57,7 @@ class Assigner:
     """Lives, and accounts of them with their epochs for which nothing acts any more: their rows are to be freed."""
     _look_at: float = field(default=-math.inf, init=False)
     """When to look at the balance next, by the node's clock."""
+    _told: _Drain = field(default=_Drain.NONE, init=False)
     _tasks: TaskGroup = field(init=False)
 
     async def run(self) -> None:
@@ -90,6 +100,7 @@ class Assigner:
             await self._return_unknown(line, life)
         if holder.hold.leaving:
             return
+        self._tell_drain(report.draining)
         if report.draining:
             self._give(life, holder.accounts.keys())
             return
@@ -149,6 +160,20 @@ class Assigner:
         self.holder.has_unknown = False
 
     # --- giving away ---
+
+    def _tell_drain(self, draining: bool) -> None:
+        """Log that the node is asked to have no accounts, that it has none, and that it takes accounts again."""
+        has = len(self.holder.accounts) + len(self._given)
+        now = (_Drain.GIVING if has else _Drain.EMPTY) if draining else _Drain.NONE
+        if now is self._told:
+            return
+        if now is _Drain.GIVING:
+            log.warning("node_draining", accounts=len(self.holder.accounts))
+        elif now is _Drain.EMPTY:
+            log.info("node_drained")
+        elif self._told is not _Drain.NONE:
+            log.info("node_resumed")
+        self._told = now
 
     async def _balance(self, line: StoreLine, life: int) -> None:
         """Give one account away if the node has too many."""

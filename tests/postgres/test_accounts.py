@@ -240,16 +240,48 @@ async def test_a_move_that_cannot_be_is_refused_in_a_sentence(a: Node, b: Node) 
     await a.claim(hosts="eu-*")
     for account, to, words in (
         ("nobody", "b", "no account is called nobody; see 'status'"),
-        ("Account 0", "c", "no node called c is alive; see 'nodes'"),
+        ("Account 0", "c", "no node is called c; see 'nodes'"),
         ("Account 0", "b", r"Account 0 may be on hosts eu-\* alone, and b is on us-1; name another node, or change"),
     ):
         with pytest.raises(CannotMove, match=words):
             await a.accounts.move(account, to)
     await b.nodes.drain("b")
-    with pytest.raises(CannotMove, match="node b is giving its accounts away; name another one"):
+    with pytest.raises(CannotMove, match="node b is draining; name another one, or let it take accounts again"):
+        await a.accounts.move("Account 0", "b")
+    await b.nodes.end(b.life, WHY)
+    with pytest.raises(CannotMove, match="node b is dead; start it, or name another one: see 'nodes'"):
         await a.accounts.move("Account 0", "b")
     await a.accounts.move("Account 0", "a")
     assert not (await a.beat()).has_moves
+
+
+async def test_a_full_node_takes_no_account_by_a_move(store_url: str, a: Node) -> None:
+    """Also not one that would be over its bound with those that are on their way."""
+    await free(a, 3)
+    await a.claim()
+    async with node(store_url, "c", accounts_at_most=1):
+        await a.accounts.move("Account 0", "c")
+        await a.accounts.move("Account 0", "c")
+        with pytest.raises(CannotMove, match=r"node c is full: it has 1 accounts, and node\.accounts_at_most is 1"):
+            await a.accounts.move("Account 1", "c")
+
+
+async def test_a_withheld_account_is_given_up_and_claimed_by_nobody_until_its_time(a: Node, b: Node) -> None:
+    """It neither counts as free, so that nobody plans with it; then it goes on as any other."""
+    await free(a, 2)
+    await a.claim(1)
+    await a.connection.execute("UPDATE accounts SET withheld_until = 'infinity'")
+    assert ((await a.beat()).has_moves, (await a.beat()).has_free) == (True, False)
+    assert await a.accounts.moving(a.life) == ("Account 0",)
+    await a.accounts.release(a.life, {"Account 0": 1})
+    assert await b.claim() == {}
+    assert await a.accounts.groups() == ()
+    await a.accounts.move("Account 1", "b")
+    assert await b.accounts.awaited(b.life) == {}
+    await a.connection.execute("UPDATE accounts SET withheld_until = clock_timestamp() - interval '1 s'")
+    assert await b.claim() == {"Account 0": 2, "Account 1": 1}
+    assert not (await b.beat()).has_moves
+    assert await b.accounts.moving(b.life) == ()
 
 
 async def test_a_release_waits_for_nothing_that_another_account_writes(store_url: str, a: Node) -> None:

@@ -259,3 +259,20 @@ async def test_what_a_foreign_row_holds_is_harmless_in_a_sentence(store_url: str
             await NodeRows(connection).begin(new_life(), entry)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+async def test_a_drain_outlives_the_node_until_it_is_taken_back(a: Node, b: Node) -> None:
+    """So that a machine that is started again takes no accounts before a person says so."""
+    assert await b.nodes.drain("a") is True
+    assert (await a.beat()).draining
+    await a.begin()
+    assert (await a.beat()).draining
+    await a.nodes.end(a.life, WHY)
+    assert await b.nodes.resume("a") is False
+    await a.begin()
+    assert not (await a.beat()).draining
+    assert await b.nodes.drain("a") is True
+    assert await b.nodes.resume("a") is True
+    assert not (await a.beat()).draining
+    assert await b.nodes.drain("nobody") is None
+    assert not (await b.beat()).draining

@@ -1,0 +1,97 @@
+"""``nodes``: the nodes that share a database."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from engine.app.stored_fleet import StoredFleet, open_fleet
+from engine.cli.common import (
+    DEFAULT_CONFIG,
+    EXIT_BAD_INPUT,
+    EXIT_ENGINE_DOWN,
+    EXIT_FAILED,
+    AsJson,
+    ConfigPath,
+    fail,
+    reporting_errors,
+    say,
+)
+from engine.config import load_outline
+from engine.console.node_lines import as_data, remarks, seen, table
+from engine.console.safe_text import json_text
+from engine.console.shell import engine_command
+from states.lease import LeaseTimes
+from states.nodes import AccountPlace, BeatWatch, NodeRecord
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between two looks at the beats."""
+MARGIN: Final = 1.0
+"""Seconds for which a beat may be late."""
+
+
+def nodes(config: ConfigPath = DEFAULT_CONFIG, *, as_json: AsJson = False) -> None:
+    """List the nodes that share the config's database: where they are, what they have, and whether they live.
+
+    It watches their beats, for 4 s at most: the database keeps no time that could be believed. A node without a beat is
+    silent, and is taken for dead by the others after its lease. Nodes that have ended are listed for a week.
+
+    Exit code 0 if all nodes live and every account has one, 1 if not, 3 if no node lives.
+    """
+    with reporting_errors():
+        outline = load_outline(config)
+        reading = open_fleet(outline)
+        if reading is None:
+            fail(EXIT_BAD_INPUT, no_nodes(outline.path))
+        with reading as fleet:
+            found, watch = watch_beats(fleet)
+            accounts = fleet.accounts()
+        looks = seen(found, watch, time.monotonic())
+        if as_json:
+            for each in looks:
+                print(json_text(as_data(each)))
+        else:
+            say(*table(looks, time.time()), *_spaced(remarks(looks, accounts)))
+        raise SystemExit(_exit_code([each.state for each in looks], found, accounts))
+
+
+def no_nodes(path: Path) -> str:
+    """Return the sentence for a config whose accounts are of one engine alone."""
+    status = engine_command("status", path)
+    return f"{path} has no storage.database, so its accounts are of one engine alone; see: {status}"
+
+
+def watch_beats(fleet: StoredFleet, name: str | None = None) -> tuple[Sequence[NodeRecord], BeatWatch]:
+    """Look until a beat of each living node was seen, or of the one with this name; return the last look.
+
+    One that is silent for a beat's time and a second is not waited for. Raises ``StorageError``.
+    """
+    watch, began = BeatWatch(), time.monotonic()
+    while True:
+        found = fleet.nodes()
+        watch.look(time.monotonic(), found)
+        living = [each for each in found if each.lives and name in (None, each.name)]
+        unseen = watch.unseen()
+        waited = time.monotonic() - began
+        if not any(each.life in unseen and waited < beat_time(each.lease) for each in living):
+            return found, watch
+        time.sleep(LOOK_EVERY)
+
+
+def beat_time(lease: float) -> float:
+    """Return the seconds within which a living node with this lease beats."""
+    try:
+        return LeaseTimes.of(lease).beat_every + MARGIN
+    except ValueError:
+        return LeaseTimes().beat_every + MARGIN
+
+
+def _spaced(lines: Sequence[str]) -> Sequence[str]:
+    return ["", *lines] if lines else []
+
+
+def _exit_code(states: Sequence[str], found: Sequence[NodeRecord], accounts: Mapping[str, AccountPlace]) -> int:
+    if not any(each.lives for each in found):
+        return EXIT_ENGINE_DOWN
+    homeless = any(at.life is None and at.taken_to is None for at in accounts.values())
+    return EXIT_FAILED if "silent" in states or homeless else 0

@@ -1,0 +1,56 @@
+"""Commands about nodes, tried with real ``run`` processes over one PostgreSQL and one datacenter."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from adapters.sandbox import Sandbox
+from tests.engine.app.test_nodes_run import ACCOUNTS, Nodes, clean
+from tests.engine.harness import EngineHarness
+
+
+async def said_by(harness: EngineHarness, *words: str, code: int = 0) -> str:
+    """Run a command, expect its exit code, and return what it said."""
+    found, said = await harness.command(*words)
+    assert found == code, said
+    return said
+
+
+@pytest.mark.slow
+async def test_a_drain_a_restart_and_a_resume_leave_each_account_with_one_owner(tmp_path: Path, store_url: str) -> None:
+    """A drained node gives its accounts away, runs on, takes none after a restart either, and then what it is given."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one, two = await nodes.node("one", lease="60s"), await nodes.node("two", lease="60s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), one)
+            async with two.running() as second:
+                await two.until(lambda at: "This node has a lease" in at.text)
+                said = await said_by(two, "node", "drain", "config.yaml", "one")
+                assert "one has no accounts any more, and takes none until 'node resume'" in said
+                assert nodes.owners() == dict.fromkeys(ACCOUNTS, "two")
+                await nodes.until(lambda: "This node is drained" in one.text, one)
+                lines = (await said_by(two, "nodes", "config.yaml", "--json")).splitlines()
+                states = {each["name"]: (each["state"], each["accounts"]) for each in map(json.loads, lines)}
+                assert states == {"one": ("draining", 0), "two": ("alive", 2)}
+                assert await one.finish(first, signal.SIGTERM) == 0
+                async with one.running() as again:
+                    await nodes.until(lambda: one.text.count("This node is drained") == 2, one)
+                    assert "takes accounts again" in await said_by(two, "node", "resume", "config.yaml", "one")
+                    await nodes.until(lambda: "This node takes accounts again" in one.text, one)
+                    said = await said_by(one, "move", "config.yaml", "Account 1", "one")
+                    assert "Account 1 is at one now (host one)" in said
+                    assert nodes.owners()["Account 1"] == "one"
+                    await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), one, two)
+                    said = await said_by(one, "nodes", "config.yaml")
+                    found = [line.split()[:3] for line in said.splitlines()[1:3]]
+                    assert found == [["one", "one", "alive"], ["two", "two", "alive"]]
+                    assert await one.finish(again, signal.SIGTERM) == 0
+                    assert await two.finish(second, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    said = await said_by(two, "nodes", "config.yaml", code=3)
+    assert "No node runs" in said
+    assert clean(one, two), one.text + two.text
