@@ -44,8 +44,11 @@ def _name(column: str) -> str:
 
 
 _COLUMNS: Final = f"""seq, at, {_name("account")}, life, {_name("source")}, {_name("event")}, {_name("target")},
-    {_name("rule")}, dwell, counts, body, number, tx::text"""
-"""The columns of an entry, as ``adapters.sqlite.journal_rows`` has them, and its place."""
+    {_name("rule")}, dwell, counts, body, number, tx::text AS place"""
+"""The columns of an entry, as ``adapters.sqlite.journal_rows`` has them, and its place.
+
+A column of a result that is called as one of the table hides that from ``ORDER BY``: as texts, 1000 comes before 999.
+"""
 _MOVES: Final = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 _SNAPSHOTS: Final = f"SELECT {_name('account')}, snapshot, seq FROM snapshots"
 _BEGINNINGS: Final = f"SELECT id, {_name('account')}, life, at, snapshot, base FROM lives"

@@ -176,6 +176,21 @@ async def test_a_follower_waits_for_a_transaction_that_commits_late(store: Postg
         assert [entry.account for entry in reader.entries(after_seq=first.seq)] == ["a", "b", "b"]
 
 
+async def test_transactions_are_ordered_as_numbers(store: PostgresStore, reader: StoreRecords) -> None:
+    """Not as texts, by which the tenth comes before the ninth: for a replay, of the newest, and from page to page."""
+    steps = walk(12)
+    async with store.journal() as journal:
+        for made in steps:
+            await journal.write("a", made.record, made.snapshot)
+        await journal.flush()
+    store.spoil("UPDATE journal SET tx = (number + 3)::text::xid8")
+    times = [made.record.at for made in steps]
+    assert [entry.at for entry in reader.entries()] == times
+    assert [entry.at for entry in reader.entries(limit=5)] == times[-5:]
+    first = next(reader.entries())
+    assert [entry.at for entry in reader.entries(after_seq=first.seq)] == times[1:]
+
+
 async def test_many_writers_and_a_follower(store: PostgresStore, reader: StoreRecords) -> None:
     """Four nodes write at once: a follower gets each record once, each account's in order, and no number is missing."""
     steps, accounts = walk(40), [f"account {number}" for number in range(4)]
