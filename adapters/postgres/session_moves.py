@@ -8,12 +8,12 @@ content under its new name, and rows that were taken stay, marked.
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 from psycopg import Error
 
 from adapters.postgres.address import StoreAddress
@@ -21,29 +21,29 @@ from adapters.postgres.blocking import BlockingStore, blocking_store
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.live_rows import taken_away
 from adapters.postgres.migrate import migrate
+from adapters.postgres.session_contents import (
+    every_row,
+    read_session_file,
+    read_session_rows,
+    session_writes,
+    write_session_file,
+)
 from adapters.postgres.session_sql import (
-    ENTITY_PAGE,
-    FILES,
     IDENTITY,
     STATES,
-    entity_of,
     identity_of,
     refusal_text,
     storable,
-    writes_of,
 )
 from adapters.session import file as files
-from adapters.session.backup import open_recovered, set_aside
-from adapters.session.contents import Changes, Contents, Identity, key_fingerprint
-from adapters.session.errors import NotASession, SessionError, SessionNotSaved, SessionWithoutKey
+from adapters.session.backup import set_aside
+from adapters.session.contents import Contents, Identity, key_fingerprint
+from adapters.session.errors import NotASession, SessionError, SessionNotSaved
 from adapters.session.login_claim import LoginClaim
 from adapters.session.owner import OwnerLock
-from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
+from adapters.session.schema import check_is_file
 from adapters.sqlite.connect import create_directories
-from adapters.sqlite.errors import translating_errors
 
-CHUNK: Final = 5_000
-"""Entities that are written by one statement, and read by one."""
 MAX_SHOWN: Final = 500
 """Characters of the place where a session was taken to."""
 BROUGHT: Final = "brought"
@@ -115,7 +115,7 @@ def bring(address: StoreAddress, account: str, path: Path) -> Brought:
     lock = OwnerLock(path)
     lock.acquire()
     try:
-        mine = _read_file(path)
+        mine = read_session_file(path)
         claim = LoginClaim(account, path)
         claim.take(key_fingerprint(mine.identity.key))
         try:
@@ -145,24 +145,12 @@ def take(address: StoreAddress, account: str, path: Path) -> int:
         raise NotASession("the path is too long, or cannot be printed; name another one")
     with blocking_store(address, application="holdfast session take") as store:
         number = _mark_taken(store, account, to)
-        contents = _read_rows(store, number)
-    _write_file(path, contents)
+        contents = read_session_rows(store, number)
+    write_session_file(path, contents)
     return len(contents.entities)
 
 
 # --- into the store --------------------------------------------------------------------------------------------------
-
-
-def _read_file(path: Path) -> Contents:
-    """Return all that a session file holds; its lock is held. Raises ``SessionError`` and ``DatabaseUnusable``."""
-    with translating_errors(path), closing(open_recovered(path)) as database:
-        schema = schema_of(database, path)
-        contents = files.load(database, schema.columns)
-    if not contents.identity.key:
-        raise SessionWithoutKey(f"{path}: the session holds no login, so there is nothing to bring")
-    if len(contents.identity.key) != KEY_BYTES:
-        raise SessionWithoutKey(f"{path}: {NO_KEY}")
-    return contents
 
 
 def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> bool:
@@ -178,18 +166,10 @@ def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> b
                 f"{path}: the account {account} has another login in the database, which is not overwritten; take that "
                 "one out first with 'session take'"
             )
-        for statement, values in _writes(found.account, mine):
+        for statement, values in session_writes(found.account, mine):
             store.rows(statement, values)
         store.rows(_BACK, (found.account,))
     return False
-
-
-def _writes(account: int, mine: Contents) -> Iterator[tuple[str, Any]]:
-    """Yield the statements that write everything, a bounded number of rows at a time."""
-    every = _everything(mine)
-    yield from writes_of([(account, evolve(every, entities=[]))])
-    for begin in range(0, len(every.entities), CHUNK):
-        yield from writes_of([(account, Changes(None, every.entities[begin : begin + CHUNK], [], [], 0))])
 
 
 @contextmanager
@@ -209,7 +189,7 @@ def _compare(address: StoreAddress, account: str, path: Path, mine: Contents, *,
         same = identity.key == mine.identity.key
         if exactly:
             found = {row[0]: row for row in store.rows(STATES, (number,))}
-            written = _everything(mine)
+            written = every_row(mine)
             wanted = (len(storable("entities", written.entities)), len(storable("files", written.files)))
             same = same and _address(identity) == _address(mine.identity)
             same = same and store.rows(_COUNTS, (number, number))[0] >= wanted
@@ -248,46 +228,3 @@ def _mark_taken(store: BlockingStore, account: str, to: str) -> int:
         store.rows(_AWAY, (to, found.account))
         store.rows(_FREED, (found.account,))
     return found.account
-
-
-def _read_rows(store: BlockingStore, account: int) -> Contents:
-    entities: dict[int, Any] = {}
-    after = -(2**63)
-    while page := store.rows(ENTITY_PAGE, (account, after, CHUNK)):
-        entities |= {row[0]: row[1:] for row in map(entity_of, page)}
-        after = page[-1][0]
-    return Contents(
-        identity_of(store.rows(IDENTITY, (account,))[0]),
-        entities,
-        {row[0]: row[1:] for row in store.rows(STATES, (account,))},
-        {(bytes(row[0]), *row[1:3]): row[3:] for row in store.rows(FILES, (account,))},
-    )
-
-
-def _write_file(path: Path, contents: Contents) -> None:
-    """Create a session file of Telethon's, whole or not at all. Raises ``DatabaseUnusable`` and ``OSError``."""
-    unfinished = path.with_name(f".{path.name}.take")
-    try:
-        files.remove(unfinished)  # one that was killed may have left half of it
-        files.create(unfinished)
-        with (
-            translating_errors(path),
-            closing(files.connect(unfinished, mode="rw", timeout=files.OPEN_TIMEOUT)) as database,
-        ):
-            files.write(database, _everything(contents), (b"",))
-        if os.path.lexists(path):
-            raise FileExistsError(17, "file exists", str(path))
-        files.free_place(path)
-        unfinished.rename(path)
-        files.sync_directory(path.parent)
-    finally:
-        with suppress(OSError):
-            files.remove(unfinished)
-
-
-def _everything(contents: Contents) -> Changes:
-    def flat(rows: Iterable[tuple[Any, Any]]) -> list[tuple[Any, ...]]:
-        return [(number, *row) for number, row in rows]
-
-    sent = [(*key, *value) for key, value in contents.files.items()]
-    return Changes(contents.identity, flat(contents.entities.items()), flat(contents.states.items()), sent, 1)

@@ -158,7 +158,8 @@ def storable(name: str, rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]
     return [row for row in rows if all(isinstance(row[each], int) and -_MAX <= row[each] < _MAX for each in places)]
 
 
-def _entity_row(account: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
+def stored_entity(account: int, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return an account's entity as the row that PostgreSQL stores; see ``entity_of``."""
     number, access_hash, username, phone, name, seen = row
     seen = seen if isinstance(seen, int) and -_MAX <= seen < _MAX else None
     return account, number, access_hash, as_text(username), as_text(phone), as_text(name), seen
@@ -184,7 +185,7 @@ def refusal_text(exc: Error) -> str:
 
 
 _GROUPS: Final[tuple[tuple[str, str, Callable[[int, tuple[Any, ...]], tuple[Any, ...]]], ...]] = (
-    ("entities", WRITE_ENTITIES, _entity_row),
+    ("entities", WRITE_ENTITIES, stored_entity),
     ("states", WRITE_STATES, _state_row),
     ("files", WRITE_FILES, _file_row),
 )

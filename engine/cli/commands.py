@@ -27,6 +27,7 @@ COMMANDS = {
     "whatif": "engine.cli.whatif:whatif",
     "log": "engine.cli.log:app",
     "session": "engine.cli.session_store:app",
+    "storage": "engine.cli.storage_copy:app",
     "jobs": "engine.cli.jobs:app",
     "export": "engine.cli.export:export",
     "incidents": "engine.cli.incidents:app",

@@ -54,7 +54,7 @@ def bring_sessions(
     with reporting_errors():
         given = list(words)
         settings = load(Path(given.pop(0)) if given and is_config(given[0]) else DEFAULT_CONFIG)
-        address = _address(settings)
+        address = address_of(settings)
         accounts = [(_account_of(settings, word), _file(word)) for word in given]
         accounts = accounts or [(each, each.session) for each in settings.accounts if os.path.lexists(each.session)]
         import anyio  # noqa: PLC0415 - for this command alone
@@ -98,7 +98,7 @@ def take_session(
     """
     with reporting_errors():
         settings, one = load_account(words)
-        address = _address(settings)
+        address = address_of(settings)
         target = one.session if to is None else _file(to)
         from adapters.postgres.session_moves import take  # noqa: PLC0415 - needs psycopg
 
@@ -115,7 +115,7 @@ def take_session(
             )
 
 
-def _address(settings: Config) -> "StoreAddress":
+def address_of(settings: Config) -> "StoreAddress":
     """Return the address of the config's database; exit if it has none, or one that cannot be used."""
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - for a config with a database alone
     from adapters.postgres.errors import BadAddress  # noqa: PLC0415

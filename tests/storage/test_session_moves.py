@@ -140,7 +140,7 @@ def test_a_take_that_was_killed_before_the_file_is_finished(
     """The session is marked first, so that nobody uses it; the same file can then still be written, and no other."""
     bring(address, account.name, path)
     target = tmp_path / "b.session"
-    monkeypatch.setattr(session_moves, "_write_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(session_moves, "write_session_file", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         take(address, account.name, target)
     monkeypatch.undo()

@@ -1,0 +1,1 @@
+"""Moves everything that is stored from SQLite to PostgreSQL, or back. Only ``storage copy`` imports it."""
