@@ -16,5 +16,7 @@ SANDBOX: Final = Path("sandbox")
 """The state of the sandbox datacenter."""
 SANDBOX_ADDRESS: Final = SANDBOX / "running.json"
 """Where the sandbox of the running engine listens."""
+WORKERS: Final = Path("workers")
+"""A directory for each worker, named after its number."""
 WEB_TOKEN: Final = Path("web.token")
 """The token of the page's operators, unless the config has a place of its own for it."""

@@ -43,6 +43,7 @@ UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
     (ScenarioStep, "seconds"): "duration, may be negative",
     (DatacenterConfig, "public_key"): "path",
     (Fleet, "stagger"): "duration, or `auto`",
+    (NodeSection, "workers"): "whole number, or `auto`",
     (Telegram, "datacenter"): "`sandbox`, or a mapping",
     (HealthSection, "ready_when"): "percentage",
     (SandboxSection, "scenario"): "`chaos`, or a list of mappings",

@@ -47,6 +47,7 @@ NOTES: Final = {
     "holdfast.sandbox": "The sandbox datacenter of a demo.",
     "holdfast.session": "Session files. What the engine's accounts meet is logged by `holdfast.connection` instead.",
     "holdfast.web": "The web server.",
+    "holdfast.workers": "The processes that share the accounts of one machine, where `node.workers` is more than one.",
 }
 TELETHON: Final = """## `holdfast.telethon`
 
@@ -129,6 +130,15 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     },
     "gap_incomplete": {"missing": "private chats and groups (INTERNAL (500); asked again in 2 s)"},
     "gap_too_long": {"lost": TIME - 31.0},
+    "workers_starting": {"count": 4},
+    "worker_started": {"worker": 2, "pid": 4711},
+    "worker_ended": {"worker": 2, "pid": 4711, "detail": "been ended by SIGKILL", "delay": 1.0},
+    "worker_not_started": {"worker": 2, "detail": "Resource temporarily unavailable", "delay": 1.0},
+    "worker_accounts_free": {"worker": 2, "took": 0.02},
+    "worker_accounts_wait": {"worker": 2, "detail": "the store does not answer"},
+    "worker_output": {"worker": 2, "detail": "free(): invalid pointer"},
+    "worker_stuck": {"worker": 2, "pid": 4711},
+    "workers_remain": {"worker": 2},
     "page_ready": {"path": "data/web.token", "command": "uv run python -m engine web link config.yaml"},
     "page_token_unusable": {"detail": "data/web.token: the file is empty; delete it, and one with a new token is made"},
     "page_token_refused": {"client": "192.0.2.7"},

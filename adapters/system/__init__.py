@@ -6,6 +6,7 @@ from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
+    from adapters.system.cores import usable_cores
     from adapters.system.dead_man import DeadMan, open_dead_man
     from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
     from adapters.system.errors import DeadManUnusable
@@ -35,10 +36,12 @@ __all__ = [
     "raise_limit",
     "read_or_make_token",
     "read_token",
+    "usable_cores",
 ]
 
 _HOMES = {
     "adapters.system.clock": ("ContinuousClock", "SteadyClock", "SystemClock", "WatchedClock"),
+    "adapters.system.cores": ("usable_cores",),
     "adapters.system.dead_man": ("DeadMan", "open_dead_man"),
     "adapters.system.errors": ("DeadManUnusable",),
     "adapters.system.descriptors": ("Descriptors", "descriptors_for", "raise_limit"),

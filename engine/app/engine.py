@@ -384,7 +384,7 @@ class Engine:
             self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
         )
 
-        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, self.remote.door)
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, door=self.remote.door)
         page = EnginePageSource(self)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         self.fleet.listeners.append(self._observe)
@@ -419,6 +419,11 @@ class Engine:
         """Have the running engine read its config again and apply it, as ``reload`` does; the log says the outcome."""
         if self._reloader is not None:
             self._reloader.soon()
+
+    def look_for_accounts(self) -> None:
+        """Have a node ask at once whether there are accounts for it."""
+        if self._node is not None and self._node.holder is not None:
+            self._node.holder.beat_soon()
 
     def use_config(self, config: Config) -> None:
         """Have the accounts and the values of another config, which the reload applies."""

@@ -23,6 +23,7 @@ from states.assignment import quiet_gap
 
 if TYPE_CHECKING:  # it needs PostgreSQL's client
     from engine.app.node import EngineNode
+    from engine.app.node_stores import SharedStore
 
 RETRY_SECONDS: Final = 1.0
 """Between two attempts to read where accounts were left."""
@@ -193,10 +194,10 @@ class ClaimedAccounts:
             self._dropped.notify()
 
 
-def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "EngineNode | None":
-    """Return the node that the engine of a config is, which ends it with ``stop`` when its lease is lost.
+def store_of(config: Config) -> "SharedStore | None":
+    """Return the store that the nodes of a config share; None if all of it is one engine's.
 
-    None without a database. Raises ``ConfigError``, and ``DriverMissing`` without PostgreSQL's client.
+    Raises ``ConfigError``, and ``DriverMissing`` without PostgreSQL's client.
     """
     if config.storage.database is None:
         return None
@@ -208,6 +209,18 @@ def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "Eng
     except BadAddress as exc:
         raise ConfigError(config.path, [str(exc)]) from None
     from engine.app.database_store import DatabaseStore  # noqa: PLC0415 - once it is known that the client is there
-    from engine.app.node import EngineNode  # noqa: PLC0415 - as above
 
-    return EngineNode.of(config, DatabaseStore(address), fleet, stop)
+    return DatabaseStore(address)
+
+
+def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "EngineNode | None":
+    """Return the node that the engine of a config is, which ends it with ``stop`` when its lease is lost.
+
+    None if it is alone. Raises as ``store_of`` does.
+    """
+    store = store_of(config)
+    if store is None:
+        return None
+    from engine.app.node import EngineNode  # noqa: PLC0415 - for nodes alone
+
+    return EngineNode.of(config, store, fleet, stop)

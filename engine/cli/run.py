@@ -19,7 +19,8 @@ LOOP_STOPPED = "Event loop stopped before"
 MEND = "mend the job or handler that does so, and start again"
 
 
-def _has_uvloop() -> bool:
+def has_uvloop() -> bool:
+    """Return whether the faster loop is there."""
     try:
         import uvloop  # noqa: F401, PLC0415  # not everywhere: asyncio's own loop does without
     except ImportError:
@@ -48,9 +49,14 @@ def run(
         forgive_output()
         settings = load(config)
         main = partial(run_engine, settings, duration=limit, console=Console(), log_format=log_format)
+        if settings.node.workers != 1:
+            from engine.app.workers import count_workers, run_workers  # noqa: PLC0415 - most engines are one process
+
+            if (count := count_workers(settings)) > 1:
+                main = partial(run_workers, settings, count, duration=limit, console=Console(), log_format=log_format)
         os.umask(0o077)  # sessions, journal and logs are private to their owner
         try:
-            code = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+            code = anyio.run(main, backend_options={"use_uvloop": has_uvloop()})
         except SystemExit as exc:  # the engine raises none, and the code of somebody else's has another meaning here
             fail(EXIT_FAILED, f"code in this process called sys.exit({exc.code!r:.60}) in a task or callback; {MEND}")
         except RuntimeError as exc:

@@ -30,6 +30,7 @@ LOGGERS: Final = (
     "holdfast.session",
     "holdfast.telethon",
     "holdfast.web",
+    "holdfast.workers",
 )
 """The loggers of this program; ``holdfast.telethon`` has one below it for each session."""
 _MAX_LOGGERS: Final = 100

@@ -1,7 +1,7 @@
 """The section ``node``: what this engine is among the others that share its database."""
 
 import socket
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
@@ -10,17 +10,29 @@ from engine.config.values import MAX_NAME, is_name
 
 MIN_LEASE: Final = 3.0
 MAX_LEASE: Final = 300.0
+MAX_WORKERS: Final = 64
+OF_WORKERS: Final = "#"
+"""Stands between the name of a node and the number of one of its workers, and so in no name that a person gives."""
 
 
 def host_name() -> str:
     """Return what this machine is called, as the name of a node can be."""
-    name = "".join(sign if sign.isprintable() else "-" for sign in socket.gethostname()).strip()[:MAX_NAME].strip()
+    signs = (sign if sign.isprintable() and sign != OF_WORKERS else "-" for sign in socket.gethostname())
+    name = "".join(signs).strip()[:MAX_NAME].strip()
     return name or "node"
 
 
 def _is_optional_name(_: Any, attribute: Any, value: str | None) -> None:
     if value is not None and not is_name(value):
         raise ValueError(f"{attribute.name} must be 1 to {MAX_NAME} printable characters, with no space at either end")
+
+
+def _is_node_name(_: Any, attribute: Any, value: str | None) -> None:
+    _is_optional_name(_, attribute, value)
+    if value is not None and OF_WORKERS in value:
+        raise ValueError(
+            f"{attribute.name} must have no {OF_WORKERS!r}, which stands before the number of a worker of a node"
+        )
 
 
 def is_pattern(_: Any, attribute: Any, value: str) -> None:
@@ -42,11 +54,16 @@ def _at_least_one(_: Any, attribute: Any, value: int | None) -> None:
         raise ValueError(f"{attribute.name} must be from 1 to {MAX_INT}, or be left out")
 
 
+def _is_number_of_workers(_: Any, attribute: Any, value: int | str) -> None:
+    if value != "auto" and not 1 <= int(value) <= MAX_WORKERS:
+        raise ValueError(f"{attribute.name} must be auto, or from 1 to {MAX_WORKERS}")
+
+
 @frozen(kw_only=True)
 class NodeSection:
     """One of the engines that share a database."""
 
-    name: str | None = field(default=None, validator=_is_optional_name)
+    name: str | None = field(default=None, validator=_is_node_name)
     """What this node is called, which no other node may be. Left out, it is the name of the machine."""
     host: str | None = field(default=None, validator=_is_optional_name)
     """The tag of the place where it runs, such as ``eu-1``: ``accounts[].hosts`` is compared with it, and an account
@@ -59,6 +76,10 @@ class NodeSection:
     takeover_gap: float = 0.0
     """How long an account stays silent before it connects from another ``host`` than the last time. After the death of
     a node the lease has been such a gap already."""
+
+    workers: int | Literal["auto"] = field(default=1, validator=_is_number_of_workers)
+    """How many processes of `run` share the accounts on this machine, up to `64`; `auto` is one for each processor that
+    it may use. More than one needs `storage.database`. With `1` there is one process, and no parent."""
 
     @property
     def known_as(self) -> str:

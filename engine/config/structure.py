@@ -42,6 +42,7 @@ from engine.config.values import (
     to_public_key,
     to_stagger,
     to_text,
+    to_workers,
 )
 from engine.config.web import (
     HealthSection,
@@ -94,7 +95,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(IncidentPolicy)
     reader.add_section(RequestsSection)
     reader.add_section(UsernamesSection)
-    reader.add_section(NodeSection)
+    reader.add_section(NodeSection, workers=to_workers)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),

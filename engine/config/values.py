@@ -209,6 +209,16 @@ def to_stagger(value: object, _: object = None) -> float | Literal["auto"]:
         raise ValueError(f"{exc}; or write auto") from None
 
 
+def to_workers(value: object, _: object = None) -> int | Literal["auto"]:
+    """Return ``auto``, or a whole number."""
+    if value == "auto":
+        return "auto"
+    try:
+        return to_int(value)
+    except ValueError as exc:
+        raise ValueError(f"{exc}; or write auto") from None
+
+
 def to_offset(value: object, _: object = None) -> float | None:
     """Return the seconds of a duration that may have a minus sign before it."""
     if value is None:

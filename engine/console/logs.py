@@ -18,6 +18,7 @@ from adapters.redaction import HIDDEN, is_secret_key, redacted, redacted_value
 from engine.console.format import iso, rounded
 from engine.console.lasting_file import LinesTogether, LogFile
 from engine.console.log_record import OF_RECORDS, PROCESSORS, EventLogger, LogLine
+from engine.console.log_relay import OF_WORKER, RelayedLines
 from engine.console.log_thread import LogThread
 from engine.console.messages import LOG_EVENTS, NAMES, names_in, told_by
 from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
@@ -48,10 +49,11 @@ class TextLines(logging.Formatter):
         What another program's logger says may quote anything: it stays one line, and only a traceback follows it.
         """
         if isinstance(record.msg, LogLine):
-            return f"{self.formatTime(record, DATES)} - {record.levelname} - {record.msg}"
+            return f"{self.formatTime(record, DATES)} - {record.levelname} - {_of_worker(record)}{record.msg}"
         name = f"{record.name} - " if self._names else ""
         line = one_line(
-            f"{self.formatTime(record, DATES)} - {record.levelname} - {name}{redacted(record.getMessage())}"
+            f"{self.formatTime(record, DATES)} - {record.levelname} - {_of_worker(record)}{name}"
+            f"{redacted(record.getMessage())}"
         )
         more = (record.exc_text, record.stack_info)
         return "\n".join([line, *(safe_lines(redacted(text)) for text in more if text)])
@@ -62,6 +64,12 @@ class TextLines(logging.Formatter):
         if second != self._second:
             self._second, self._time = second, super().formatTime(record, datefmt)
         return self._time
+
+
+def _of_worker(record: logging.LogRecord) -> str:
+    """Return which worker has said this, as it stands in a line; nothing of one's own."""
+    worker = getattr(record, OF_WORKER, None)
+    return "" if worker is None else f"worker {worker} - "
 
 
 class JsonLines(logging.Formatter):
@@ -77,7 +85,7 @@ class JsonLines(logging.Formatter):
         else:
             attributes = vars(record).items()
             fields = {"event": record.getMessage()}
-            fields |= {key: value for key, value in attributes if key not in OF_RECORDS}
+            fields |= {key: value for key, value in attributes if key not in OF_RECORDS and key != OF_WORKER}
             if record.exc_info and not record.exc_text:
                 record.exc_text = self.formatException(record.exc_info)
             if record.exc_text:
@@ -88,6 +96,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "event": fields["event"],
         }
+        if (worker := getattr(record, OF_WORKER, None)) is not None:
+            head["worker"] = worker
         data = {**head, **fields, **head}
         keep = names_in(fields)
         data = {key: each if key in NAMES else redacted_value(each, keep) for key, each in data.items()}
@@ -241,6 +251,32 @@ def opened(
         for handler in files:
             if handler.lost:
                 _say(f"{handler.path}: the last {handler.lost} lines of the log could not be written")
+
+
+@contextmanager
+def relayed(descriptor: int, *, levels: Mapping[str, int] | None = None) -> Iterator[ChangeLog]:
+    """Hand log lines to the process that reads this pipe, which writes them as ``opened`` does, for the block.
+
+    A parent that does not read holds up the log's thread, and after a while lines are dropped; it never holds up the
+    event loop. Yields what changes the levels of loggers.
+    """
+    configure()
+    thread = LogThread((RelayedLines(descriptor),))
+    root, before = logging.getLogger(), dict[str, int]()
+
+    def change(*, as_json: bool, levels: Mapping[str, int]) -> None:
+        _set_levels(before)
+        before.update(_set_levels({"root": logging.INFO, **LEVELS, **levels}))
+
+    change(as_json=False, levels=levels or {})
+    root.addHandler(thread)
+    try:
+        with told_by(thread.tell):
+            yield change
+    finally:
+        thread.finish(STOP_TIMEOUT)
+        root.removeHandler(thread)
+        _set_levels(before)
 
 
 def _say(sentence: str) -> None:

@@ -2,8 +2,8 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
-``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_node``, ``log_remote``, ``log_sandbox``
-and ``log_work``.
+``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_node``, ``log_remote``, ``log_sandbox``,
+``log_work`` and ``log_workers``.
 """
 
 import logging
@@ -25,6 +25,7 @@ from engine.console.log_node import NODE
 from engine.console.log_remote import REMOTE
 from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
+from engine.console.log_workers import WORKERS
 from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, AlertLimited, HoldRequests
@@ -32,8 +33,10 @@ from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, Data
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     event.name: event
-    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *NODE, *REMOTE, *SANDBOX, *WORK)
-}
+    for event in (
+        *ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *NODE, *REMOTE, *SANDBOX, *WORK, *WORKERS,
+    )
+}  # fmt: skip
 """Every event that the engine logs, by its name."""
 
 NAMES: Final = ("account", "path", "config", "command", "group", "function", "handler")

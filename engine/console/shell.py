@@ -64,6 +64,11 @@ def set_program(words: Sequence[str]) -> None:
     _program[:] = words
 
 
+def program_words() -> list[str]:
+    """Return the words that start the program."""
+    return list(_program)
+
+
 def typed_program(name: str) -> list[str]:
     """Return the words that started this process as ``name``: ``holdfast`` or ``python -m engine``.
 

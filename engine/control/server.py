@@ -121,6 +121,8 @@ class ControlServer:
 
     path: Path
     commands: Commands
+    forward: Callable[[Request], Awaitable[dict[str, Any] | None]] | None = None
+    """Answers requests as a whole, before anything else does, or None: for commands that other processes carry out."""
     door: ProgramDoor | None = None
     """Serves other programs; None serves none."""
     _clients: int = field(default=0, init=False)
@@ -271,6 +273,8 @@ class ControlServer:
             request = parse_request(line)
         except BadRequest as exc:
             return refuse(RefusalReason.BAD_REQUEST, str(exc))
+        if self.forward is not None and (answer := await self.forward(request)) is not None:
+            return answer
         if request.do is Verb.REQUEST:
             return refuse(RefusalReason.REFUSED, "this engine serves no other programs")
         if request.do is Verb.MEMORY:

@@ -27,7 +27,7 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import SandboxProcess
 from engine import Engine
-from engine.app.run import _tidy_memory
+from engine.app.process import tidy_memory
 from states import State, Step
 from tests.bench.table import Table, Target, add_option, hand_over
 from tests.bench.web_clients import HOST, KINDS
@@ -152,7 +152,7 @@ async def run(accounts: int, clients: int, seconds: float) -> list[Phase]:
             async with Engine.from_config(harness.config) as engine:
                 for account in engine.config.accounts:
                     await engine.account(account.name).ready()
-                _tidy_memory()
+                tidy_memory()
                 return await measure(engine, port, clients, seconds)
 
 

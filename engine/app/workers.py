@@ -1,0 +1,327 @@
+"""``run`` with several workers: the parent of the processes that share this machine's accounts. A composition root.
+
+The parent has no accounts. Each worker is a node of its own, whose lease holds unchanged; the parent sees its end, and
+ends its life in the store at once, so that nobody waits for the lease. That is safe because the process is gone by
+then, and every connection with it.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import anyio.to_thread
+import structlog
+from attrs import define, field
+from rich.console import Console
+
+from adapters.archive.marker import check_mark
+from adapters.sqlite import StorageError
+from adapters.system import EngineLock, LockHeld, raise_limit, usable_cores
+from engine import paths
+from engine.app.node import LIFE, read_life, refuse_what_nodes_lack
+from engine.app.node_stores import SharedStore
+from engine.app.node_work import store_of
+from engine.app.process import watch_signals
+from engine.app.run import opened_log, warn
+from engine.app.stop import Stop
+from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
+from engine.app.worker_process import WorkerProcess, describe_end
+from engine.app.workers_control import WorkersControl
+from engine.config import Config, ConfigError, LogFormat
+from engine.config.node import MAX_WORKERS
+from engine.console.shell import program_words
+from engine.control import ControlServer
+from engine.fleet.watchers import keep_running
+from engine.node.ports import NodeStore, StoreSilent
+from engine.workers.restarts import Restarts
+
+EXIT_BAD_INPUT = 2
+"""The exit code of a worker that no other start could help."""
+STOP_MARGIN = 5.0
+"""Seconds beyond a worker's own limit that the parent waits for it to stop."""
+RETRY_SECONDS = 1.0
+REMAIN_SECONDS = 60.0
+"""How long a start waits for workers of an earlier one, whose parent has died."""
+LOOK_SECONDS = 0.2
+OVER = "its process has ended, as its parent saw"
+
+log = structlog.get_logger("holdfast.workers")
+engine_log = structlog.get_logger("holdfast.engine")
+
+
+def count_workers(config: Config) -> int:
+    """Return how many workers a config means on this machine; 1 is an engine without a parent."""
+    workers = config.node.workers
+    count = min(usable_cores(), MAX_WORKERS) if workers == "auto" else workers
+    return min(count, config.node.accounts_at_most or count, len(config.accounts))
+
+
+@define(eq=False)
+class Worker:
+    """One worker, through all of its processes."""
+
+    number: int
+    config: Config
+    process: WorkerProcess | None = field(default=None, init=False)
+    restarts: Restarts = field(factory=Restarts, init=False)
+
+    @property
+    def directory(self) -> Path:
+        """Its own directory."""
+        return self.config.storage.directory
+
+    @property
+    def socket(self) -> Path:
+        """Where its process takes commands."""
+        return self.directory / paths.SOCKET
+
+    async def order(self, order: bytes) -> None:
+        """Tell its process something, if it has one."""
+        if self.process is not None:
+            await self.process.order(order)
+
+
+@define(eq=False)
+class WorkerParent:
+    """Starts workers, and starts them again; ``run`` returns the exit code when all have ended."""
+
+    config: Config
+    store: NodeStore
+    stop: Stop
+    workers: tuple[Worker, ...]
+    code: int = field(default=0, init=False)
+
+    async def run(self, duration: float | None) -> int:
+        """Keep the workers running until a stop is wanted, and then until they have stopped."""
+        control = WorkersControl([each.name for each in self.config.accounts], self.sockets, self.grace)
+        server = ControlServer(self.config.storage.directory / paths.SOCKET, control, control.answer)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.stop.after, duration)
+            tasks.start_soon(self._stop_all)
+            tasks.start_soon(keep_running, "the socket for commands", server.run)
+            async with anyio.create_task_group() as kept:
+                for worker in self.workers:
+                    kept.start_soon(self._keep, worker, name=f"worker {worker.number}")
+            tasks.cancel_scope.cancel()
+        return self.code
+
+    @property
+    def grace(self) -> float:
+        """Seconds that an account has to disconnect."""
+        return self.config.states.shutting_down.grace
+
+    def sockets(self) -> dict[int, Path]:
+        """Return where the workers that live take commands."""
+        return {worker.number: worker.socket for worker in self.workers if worker.process is not None}
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for worker in self.workers:
+            if worker.process is not None:
+                worker.process.kill()
+
+    async def _stop_all(self) -> None:
+        """Order all workers to stop, once that is wanted, and kill those that do not in time."""
+        await self.stop.wanted.wait()
+        async with anyio.create_task_group() as tasks:
+            for worker in self.workers:
+                tasks.start_soon(worker.order, STOP)
+        await anyio.sleep(self.grace + END_MARGIN + STOP_MARGIN)
+        for worker in self.workers:
+            if worker.process is not None:
+                log.error("worker_stuck", worker=worker.number, pid=worker.process.pid)
+                worker.process.kill()
+
+    async def _keep(self, worker: Worker) -> None:
+        """Run the processes of one worker, one after another."""
+        while not self.stop.wanted.is_set():
+            began = anyio.current_time()
+            try:
+                process = WorkerProcess.start(worker.config, worker.number)
+            except OSError as exc:
+                delay = worker.restarts.delay(0.0)
+                log.error("worker_not_started", worker=worker.number, detail=str(exc), delay=delay)
+            else:
+                code = await self._run(worker, process)
+                delay = self._ended(worker, process, code, anyio.current_time() - began)
+                await self._free_accounts(worker)
+            with anyio.move_on_after(delay):
+                await self.stop.wanted.wait()
+
+    async def _run(self, worker: Worker, process: WorkerProcess) -> int:
+        """Run a process to its end."""
+        worker.process = process
+        log.info("worker_started", worker=worker.number, pid=process.pid)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._begin, worker, process)
+                code = await process.follow()
+                tasks.cancel_scope.cancel()
+            return code
+        finally:
+            worker.process = None
+            process.kill()  # a parent that is cancelled leaves none behind
+            process.close()
+
+    async def _begin(self, worker: Worker, process: WorkerProcess) -> None:
+        await process.configure(worker.config, program_words())
+        if self.stop.wanted.is_set():  # the order to stop came before it could be heard
+            await process.order(STOP)
+
+    def _ended(self, worker: Worker, process: WorkerProcess, code: int, lived: float) -> float:
+        """Say how a process has ended; return the seconds until the next one."""
+        if self.stop.wanted.is_set():
+            if code:
+                self._tell_end(worker, process, code, None)
+                self.code = self.code or 1
+            return 0.0
+        if code == EXIT_BAD_INPUT:
+            self._tell_end(worker, process, code, None)
+            engine_log.error("engine_failed", detail=process.last_said)
+            self.code = EXIT_BAD_INPUT
+            self.stop.now()
+            return 0.0
+        delay = worker.restarts.delay(lived)
+        self._tell_end(worker, process, code, delay)
+        return delay
+
+    def _tell_end(self, worker: Worker, process: WorkerProcess, code: int, delay: float | None) -> None:
+        given = {"detail": describe_end(code), "code": code, "delay": delay}
+        log.error("worker_ended", worker=worker.number, pid=process.pid, **given)
+
+    async def _free_accounts(self, worker: Worker) -> None:
+        """End the life of a worker whose process is gone, and have the others look for its accounts."""
+        began = anyio.current_time()
+        life = await anyio.to_thread.run_sync(read_life, worker.directory / LIFE)
+        try:
+            if not await end_life(self.store, life, self.config.node.lease):
+                return  # it has ended it itself
+        except StoreSilent as exc:
+            log.warning("worker_accounts_wait", worker=worker.number, detail=str(exc))
+            return
+        took = anyio.current_time() - began
+        log.info("worker_accounts_free", worker=worker.number, life=life, took=took)
+        async with anyio.create_task_group() as tasks:
+            for other in self.workers:
+                tasks.start_soon(other.order, BEAT)
+
+
+async def end_life(store: NodeStore, life: int, limit: float) -> bool:
+    """End a life whose process is gone; return whether it was not over. Raises ``StoreSilent`` after ``limit``."""
+    if not life:
+        return False
+    until = anyio.current_time() + limit
+    while True:
+        try:
+            with anyio.move_on_after(max(until - anyio.current_time(), RETRY_SECONDS)):
+                line = await store.connect()
+                try:
+                    return await line.end(life, OVER)
+                finally:
+                    line.close()
+            raise StoreSilent("the store does not answer")
+        except StoreSilent:
+            if anyio.current_time() >= until:
+                raise
+        await anyio.sleep(RETRY_SECONDS)
+
+
+# --- the start -------------------------------------------------------------------------------------------------------
+
+
+async def run_workers(
+    config: Config, count: int, *, duration: float | None, console: Console, log_format: LogFormat | None = None
+) -> int:
+    """Run workers until a signal comes or ``duration`` seconds have passed; return the exit code.
+
+    Raises ``LockHeld`` if another engine runs on the same data, ``OSError`` if its directory cannot be used, and
+    ``ConfigError`` for a config that one process alone can run.
+    """
+    store = _shared_store(config, count)
+    descriptors = raise_limit(len(config.accounts))
+    stop = Stop()
+    workers = tuple(Worker(number, config_of(config, number, count)) for number in range(1, count + 1))
+    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers)
+    with ExitStack() as files:
+        files.enter_context(_lock(config))
+        files.enter_context(opened_log(config, log_format, None))
+        engine_log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
+        warn(config, descriptors)
+        code, refused = 0, None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_signals, stop, None, parent.kill)
+            try:
+                with stop.startup():
+                    await end_former_workers(config, parent.store)
+                    await store.prepare(config)
+                    log.info("workers_starting", count=count)
+            except StorageError as exc:
+                engine_log.error("engine_failed", detail=str(exc))
+                code = 1
+            except LockHeld as exc:  # in a group of exceptions nobody would know it
+                refused = exc
+            else:
+                code = await parent.run(duration)
+            tasks.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+        engine_log.info("engine_stopped")
+    return code
+
+
+def _shared_store(config: Config, count: int) -> SharedStore:
+    store = store_of(config)
+    if store is None:
+        raise ConfigError(
+            config.path,
+            [
+                f"node.workers: {count} workers share the accounts over a database, and storage.database names none; "
+                "add one, or leave node.workers out"
+            ],
+        )
+    refuse_what_nodes_lack(config)
+    return store
+
+
+@contextmanager
+def _lock(config: Config) -> Iterator[None]:
+    """Hold the lock of the engine for the block. Raises ``LockHeld``, and ``OSError``."""
+    directory = config.storage.directory
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with EngineLock(directory / paths.LOCK).held(time.time(), uuid4().hex):
+        check_mark(directory)
+        (directory / paths.WORKERS).mkdir(mode=0o700, exist_ok=True)
+        yield
+
+
+async def end_former_workers(config: Config, store: NodeStore) -> None:
+    """Wait for workers whose parent has died, which end by themselves, and end their lives in the store.
+
+    Raises ``LockHeld`` for one that goes on.
+    """
+    for directory in sorted((config.storage.directory / paths.WORKERS).iterdir()):
+        if not directory.name.isdecimal():
+            continue
+        await _wait_for_end(directory)
+        life = await anyio.to_thread.run_sync(read_life, directory / LIFE)
+        with suppress(StoreSilent):  # what follows says why, or the lease ends it
+            await end_life(store, life, 0.0)
+
+
+async def _wait_for_end(directory: Path) -> None:
+    """Return when nobody has the lock of a worker's directory. Raises ``LockHeld``."""
+    until, told = anyio.current_time() + REMAIN_SECONDS, False
+    while True:
+        try:
+            with EngineLock(directory / paths.LOCK).held(time.time()):
+                return
+        except LockHeld:
+            if anyio.current_time() >= until:
+                raise
+        if not told:
+            log.warning("workers_remain", worker=int(directory.name))
+            told = True
+        await anyio.sleep(LOOK_SECONDS)

@@ -1,0 +1,104 @@
+"""The events of the logger ``holdfast.workers`` and their lines: the processes that share the accounts of a machine."""
+
+from functools import partial
+from typing import Final
+
+from engine.console.format import seconds
+from engine.console.log_event import Fields, LogEvent
+
+LOGGER: Final = "holdfast.workers"
+
+_WORKER: Final = {"worker": "the number of the worker"}
+_PID: Final = {"pid": "its process"}
+
+_workers = partial(LogEvent, LOGGER)
+
+
+def _ended(of: Fields) -> str:
+    again = "" if of["delay"] is None else f"; another one is started in {seconds(of['delay'])}"
+    return f"Worker {of['worker']} (process {of['pid']}) has {of['detail']}{again}"
+
+
+WORKERS: Final = (
+    _workers(
+        "workers_starting",
+        "info",
+        "🔍",
+        "Starting {count} workers, which share the accounts",
+        "`run` with `node.workers` begins",
+        {"count": "how many"},
+    ),
+    _workers(
+        "worker_started",
+        "info",
+        "🔍",
+        "Worker {worker} is process {pid}",
+        "the process of a worker was started",
+        {**_WORKER, **_PID},
+    ),
+    _workers(
+        "worker_ended",
+        "error",
+        "❌",
+        _ended,
+        "the process of a worker has ended without being asked to",
+        {
+            **_WORKER,
+            **_PID,
+            "detail": "how it ended",
+            "code": "its exit code; of one that a signal has ended, the signal's number below zero",
+            "delay": "the seconds until another one is started; null if none is",
+        },
+    ),
+    _workers(
+        "worker_not_started",
+        "error",
+        "❌",
+        lambda of: (
+            f"Worker {of['worker']} cannot be started: {of['detail']}; it is tried again in {seconds(of['delay'])}"
+        ),
+        "the system has no room for another process, or does not find Python any more",
+        {**_WORKER, "detail": "what the system says", "delay": "the seconds until the next try"},
+    ),
+    _workers(
+        "worker_accounts_free",
+        "info",
+        "✅",
+        lambda of: f"The accounts of worker {of['worker']} are free for others, {seconds(of['took'])} after its end",
+        "the parent has seen the end of a worker, and has ended its life in the store",
+        {**_WORKER, "life": "the number of the life in the store", "took": "the seconds since the end was seen"},
+    ),
+    _workers(
+        "worker_accounts_wait",
+        "warning",
+        "⚠️",
+        "The store does not answer, so the accounts of worker {worker} wait for the end of its lease: {detail}",
+        "the life of a worker that has ended could not be ended in the store",
+        {**_WORKER, "detail": "what happened, in a sentence"},
+    ),
+    _workers(
+        "worker_output",
+        "warning",
+        "⚠️",
+        "Worker {worker} has printed: {detail}",
+        "something in the process of a worker wrote to stdout or stderr: a library, or code of the user's",
+        {**_WORKER, "detail": "the line, or its beginning"},
+    ),
+    _workers(
+        "worker_stuck",
+        "error",
+        "❌",
+        "Worker {worker} (process {pid}) has not stopped in time, and is killed",
+        "a worker that was to stop did not do so within the time that a stop may take",
+        {**_WORKER, **_PID},
+    ),
+    _workers(
+        "workers_remain",
+        "warning",
+        "⚠️",
+        "Worker {worker} of an earlier run has not ended yet; this run waits for it",
+        "a worker still runs whose parent has ended; it ends by itself",
+        _WORKER,
+    ),
+)
+"""Every event of this logger."""
