@@ -38,10 +38,12 @@ from adapters.storage_copy.postgres_side import PostgresSide
 
 UNFINISHED: Final = "a copy that is not finished; give 'storage copy' again"
 """What stands in a database of a login whose file still has its name."""
-_MARK: Final = "UPDATE sessions SET taken_to = %s, changed_at = clock_timestamp() WHERE account = %s"
-_FREE: Final = (
-    "UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp() WHERE account = %s AND taken_to = %s"
-)
+_MARK: Final = """WITH marked AS (
+        UPDATE sessions SET taken_to = %s, changed_at = clock_timestamp() WHERE account = %s RETURNING account)
+    UPDATE accounts SET withheld_until = 'infinity' FROM marked WHERE id = account"""
+_FREE: Final = """WITH freed AS (UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp()
+        WHERE account = %s AND taken_to = %s RETURNING account)
+    UPDATE accounts SET withheld_until = NULL FROM freed WHERE id = account"""
 _STORED: Final = """SELECT a.name, a.id, s.login, s.taken_to FROM sessions s JOIN accounts a ON a.id = s.account
     WHERE s.login <> '' ORDER BY a.id"""
 

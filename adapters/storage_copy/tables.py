@@ -149,6 +149,7 @@ LEFT_OUT_OF_POSTGRES: Final = {
     "names": LEFT_OUT_OF_SQLITE["names"],
     "accounts": "the accounts come from the config, and their owners were processes",
     "nodes": "lives of processes",
+    "account_commands": "commands of people to nodes that run",
     "settled_servers": "which server nodes have watched",
     "present": LEFT_OUT_OF_SQLITE["present"],
     "journal_hours": "made from the journal",
