@@ -17,6 +17,7 @@ import anyio
 
 from tests.soak.fleet.plan import FleetPlan, Trouble
 from tests.soak.fleet.run import soak
+from tests.soak.fleet.store import STORES
 from tests.soak.storage import Lost
 
 
@@ -39,6 +40,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, help="one for each two thirds of a lease, if left out")
     parser.add_argument("--for", dest="seconds", type=float, default=600.0)
     parser.add_argument("--lease", type=float, default=15.0)
+    parser.add_argument("--store", choices=STORES, default="pair")
     kinds = [each.name.lower() for each in Trouble]
     parser.add_argument("--kinds", nargs="+", choices=kinds, default=kinds, metavar="KIND", help=", ".join(kinds))
     words = vars(parser.parse_args())

@@ -1,5 +1,6 @@
 """What a fleet has done, compared with what the datacenter remembers and with what has to be true of every fleet."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +17,10 @@ from tests.soak.fleet.plan import FleetPlan
 SHOWN: Final = 5
 """Differences that are told of each kind."""
 MARK: Final = 10**12
+RAISED: Final = re.compile(
+    r"^(?:[ |+-]*)([\w.]+(?:Error|Exception|Fenced|Lost|Group|Interrupt|Exit|\w+): .{0,80})$", re.M
+)
+"""The line of a traceback that says what was raised."""
 OWNERS: Final = "SELECT a.name, n.name, n.state FROM accounts a LEFT JOIN nodes n ON n.id = a.owner ORDER BY a.id"
 LIVING: Final = "SELECT name FROM nodes WHERE state <> 'dead'"
 POSTS: Final = "SELECT chat, id, text, edited IS NOT NULL, deleted IS NOT NULL, reply_to FROM messages"
@@ -118,12 +123,16 @@ def of_states(snapshots: Mapping[str, str], accounts: Iterable[str]) -> list[str
 
 
 def of_logs(texts: Mapping[str, str]) -> list[str]:
-    """Python complains of nothing."""
-    found = [(name, text, match) for name, text in texts.items() if (match := COMPLAINTS.search(text))]
-    shown = [
-        f"{name} says {at.group()!r}:\n{text[max(0, at.start() - 1000) : at.end() + 3000]}" for name, text, at in found
-    ]
-    return told("logs have complaints", shown)
+    """Python complains of nothing; each kind of complaint is told once, with what is around the first of it."""
+    found = defaultdict[str, list[str]](list)
+    for name, text in texts.items():
+        for match in COMPLAINTS.finditer(text):
+            after = text[match.start() : match.end() + 20_000]
+            raised = RAISED.search(after) if match.group() == "Traceback" else None
+            what = raised.group(1) if raised is not None else match.group()
+            around = text[max(0, match.start() - 1000) : match.end() + (raised.end() if raised else 1000)]
+            found[what].append(f"{name} says {what!r}:\n{around}")
+    return [f"{len(shown)} times in the logs: {shown[0]}" for shown in found.values()]
 
 
 def of_transactions(connections: Sequence[object], prepared: Sequence[object]) -> list[str]:

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import anyio
 from attrs import define, field
 
 from engine.app.node import LIFE_LOST
 from tests.engine.harness import STRICT, EngineHarness
+from tests.soak.fleet.clock import SetClock
 from tests.soak.fleet.wires import Wire
 
 POLL_SECONDS: Final = 0.1
@@ -31,7 +32,8 @@ class FleetNode:
     telegram: Wire
     store: list[Wire]
     """The ways to the store's servers, of which one is the primary."""
-    environment: dict[str, str] = field(factory=dict)
+    clock: SetClock | None = field(default=None, init=False)
+    """Its time of day, where that can be set."""
     process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     doomed: str | None = field(default=None, init=False)
     """Why the present process is to end, if it is; its exit code then says nothing."""
@@ -42,7 +44,8 @@ class FleetNode:
     """Those of them that no node should have had."""
     _start_at: float = field(default=0.0, init=False)
     """When it is to be started next, by the loop's clock."""
-    _log: IO[bytes] | None = field(default=None, init=False)
+    _log_begin: int = field(default=0, init=False)
+    """Where in the log the present process begins."""
 
     @property
     def log(self) -> Path:
@@ -64,10 +67,12 @@ class FleetNode:
         setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
         bound = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
         command = [*bound, sys.executable, *STRICT, "-m", "engine", "run", str(self.harness.config)]
+        environment = {**self.harness.environment, **(self.clock.environment if self.clock is not None else {})}
+        self._log_begin = len(self.text)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.harness.directory,
-                env={**self.harness.environment, **self.environment}, start_new_session=True,
+                env=environment, start_new_session=True,
             )  # fmt: skip
         self.starts += 1
         self.doomed = None
@@ -108,7 +113,7 @@ class FleetNode:
             if not lost and code != -signal.SIGKILL:
                 self.odd.append(f"{self.name} ended by itself with {code}:\n{self.tail[-3000:]}")
             self._start_at = now + AGAIN_SECONDS
-        elif self.doomed == "SIGTERM" and code != 0:
+        elif self.doomed == "SIGTERM" and code != 0 and self.text[self._log_begin :]:  # otherwise it had not begun
             self.odd.append(f"{self.name} ended with {code} after SIGTERM:\n{self.tail[-3000:]}")
 
     async def finish(self, seconds: float) -> int | None:

@@ -34,6 +34,8 @@ class Trouble(StrEnum):
     SWITCHOVER = "switchover of the store"
     FAILOVER = "the host of the store's primary is lost"
     CLOCK = "the clock of a node is set"
+    DRAIN = "a node is drained"
+    MOVE = "an account is moved to a node"
 
 
 @frozen(kw_only=True)
@@ -48,12 +50,13 @@ class FleetFault:
     seconds: float
     """How long it lasts: for kills, until the service manager starts the process again."""
     amount: float = 0.0
-    """Of a slow way the seconds by which each packet is late, of a clock those by which it is set."""
+    """Of a slow way the seconds by which each packet is late, of a clock those by which it is set, of a move which
+    account, from 0."""
 
     def line(self) -> str:
         """Return it as a line of the plan."""
         of_node = "" if self.what in OF_STORE else f" n{self.node + 1},"
-        amount = f", by {self.amount:g} s" if self.amount else ""
+        amount = f", by {self.amount:g} s" if self.amount and self.what is not Trouble.MOVE else ""
         return f"{self.at:6.1f} s  {self.what}:{of_node} {self.seconds:.1f} s{amount}"
 
 
@@ -75,6 +78,8 @@ class FleetPlan:
     faults: int | None = None
     """How many; left out, one for each two thirds of a lease."""
     kinds: tuple[Trouble, ...] = tuple(Trouble)
+    store: str = "pair"
+    """See ``store.STORES``."""
     seed: int = 7
     troubles: tuple[FleetFault, ...] = field(init=False, repr=False)
 
@@ -166,6 +171,8 @@ class FleetPlan:
                 amount = round(chance.uniform(0.05, 0.3), 2)
             if what is Trouble.CLOCK:
                 amount = round(chance.choice((-1, 1)) * 10 ** chance.uniform(1, 5))
+            if what is Trouble.MOVE:
+                amount = chance.randrange(self.accounts)
             yield FleetFault(
                 at=round((number + chance.uniform(0.1, 0.9)) * part, 1),
                 what=what,

@@ -1,6 +1,7 @@
 """Runs a fleet of nodes, hurts it as planned, and has it judged."""
 
 import asyncio
+import os
 import signal
 import time
 from collections import Counter
@@ -16,16 +17,19 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from adapters.postgres.address import StoreAddress
+from adapters.postgres.errors import StoreError
 from adapters.postgres.job_commands import add_jobs
 from adapters.postgres.job_reader import PostgresJobReader
 from adapters.postgres.journal_reader import StoreRecords
+from adapters.postgres.node_commands import drain, move
 from adapters.sandbox import Sandbox
 from states.jobs import Job
 from tests.engine.harness import EngineHarness
 from tests.soak.fleet import judges
+from tests.soak.fleet.clock import SetClock, clock_library
 from tests.soak.fleet.nodes import FleetNode
 from tests.soak.fleet.plan import FleetFault, FleetPlan, Trouble
-from tests.soak.fleet.store import FleetStore, address, fleet_store
+from tests.soak.fleet.store import FleetStore, address, ask, fleet_store
 from tests.soak.fleet.wires import wire
 from tests.soak.follow import FollowPlan, Writer
 from tests.soak.storage import Lost
@@ -91,7 +95,7 @@ class FleetSoak:
     @property
     def url(self) -> str:
         """The address of the store, past all relays."""
-        return self.store.primary.url(self.store.database)
+        return self.store.url()
 
     async def blocking(self, function: Callable[..., T], *values: Any) -> T:
         """Call something that blocks, in the store's own thread."""
@@ -99,11 +103,14 @@ class FleetSoak:
 
     async def ask(self, statement: str) -> list[tuple[Any, ...]]:
         """Ask the primary."""
-        return await anyio.to_thread.run_sync(self.store.ask, statement)
+        return await anyio.to_thread.run_sync(ask, self.store, statement)
 
     @asynccontextmanager
     async def prepared(self) -> AsyncIterator[None]:
         """Have nodes that are ready to be started, for the length of the block; none of them outlives it."""
+        library = clock_library(self.directory)
+        if library is None and Trouble.CLOCK in self.plan.kinds:
+            self.say("there is no C compiler here, so no clock is set")
         async with AsyncExitStack() as stack:
             for number in range(self.plan.nodes):
                 name = f"n{number + 1}"
@@ -111,10 +118,12 @@ class FleetSoak:
                 harness.directory.mkdir()
                 telegram = await stack.enter_async_context(wire(lambda: self.dc.port))
                 ways = [
-                    await stack.enter_async_context(wire(partial(self.store.socket, place)))
-                    for place in range(len(self.store.servers))
+                    await stack.enter_async_context(wire(partial(self.store.place, place)))
+                    for place in range(self.store.places)
                 ]
                 node = FleetNode(name, harness, telegram, ways)
+                if library is not None:
+                    node.clock = SetClock.new(harness.directory / "clock", library)
                 stack.callback(node.kill)
                 self._write_config(node)
                 self.nodes.append(node)
@@ -214,12 +223,35 @@ class FleetSoak:
             case Trouble.STORE_CRASH:
                 async with self._store_lock:
                     await self.blocking(self.store.crash, fault.seconds)
-            case Trouble.SWITCHOVER | Trouble.FAILOVER:
-                how = signal.SIGINT if what is Trouble.SWITCHOVER else signal.SIGKILL
+            case Trouble.SWITCHOVER:
                 async with self._store_lock:
-                    await self.blocking(self.store.fail_over, fault.seconds, how)
-            case Trouble.CLOCK:
-                pass
+                    await self.blocking(self.store.switch_over, fault.seconds)
+            case Trouble.FAILOVER:
+                async with self._store_lock:
+                    await self.blocking(self.store.fail_over, fault.seconds)
+            case Trouble.CLOCK if node.clock is not None:
+                node.clock.set(round(fault.amount))
+                await anyio.sleep(fault.seconds)
+                node.clock.set(0)
+            case Trouble.DRAIN:
+                await self._commanded(partial(drain, name=node.name, drain=True))
+                await anyio.sleep(fault.seconds)
+                while not await self._commanded(partial(drain, name=node.name, drain=False)):
+                    await anyio.sleep(1.0)
+            case Trouble.MOVE:
+                account = self.plan.accounts_named[int(fault.amount)]
+                await self._commanded(partial(move, account=account, to=node.name))
+
+    async def _commanded(self, command: Callable[[StoreAddress], object]) -> bool:
+        """Give a command; return whether the store has taken it."""
+        try:
+            answer = await anyio.to_thread.run_sync(command, StoreAddress.parse(self.url))
+        except StoreError as exc:
+            self.say(f"          not done: {exc}")
+            return False
+        if isinstance(answer, str):
+            self.say(f"          not done: {answer}")
+        return True
 
     async def _hurt_ways(self, ways: list[Any], fault: FleetFault) -> None:
         for each in ways:
@@ -337,6 +369,7 @@ class FleetSoak:
             f"{counts['posts']} posts, {counts['edits']} edits, {counts['deletions']} deletions in "
             f"{self.plan.channels} followed channels; logins destroyed: {stats['logins_destroyed']}",
             f"troubles: {', '.join(f'{what} {times}' for what, times in sorted(self.hurts.items())) or 'none'}",
+            f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
             f"processes: {sum(node.starts for node in self.nodes)}; ended by themselves: "
             f"{', '.join(f'{how} {times}' for how, times in ends.items()) or 'none'}; most memory {most / 1e6:.0f} MB",
         ]
@@ -345,12 +378,11 @@ class FleetSoak:
 async def soak(directory: Path, plan: FleetPlan, say: Say = print) -> FleetFigures:
     """Run a plan in a directory, and return what came of it. Raises ``Lost`` for what ended it early."""
     with ThreadPoolExecutor(1, "store") as thread:
-        loop, context = asyncio.get_running_loop(), fleet_store()
+        loop, context = asyncio.get_running_loop(), fleet_store(plan.store, directory)
         store = await loop.run_in_executor(thread, context.__enter__)
         try:
             async with Sandbox() as dc:
                 return await FleetSoak(plan, directory, dc, store, thread, say).run()
         finally:
             with anyio.CancelScope(shield=True):
-                store.keep_logs(directory)
                 await loop.run_in_executor(thread, context.__exit__, None, None, None)
