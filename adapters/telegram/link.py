@@ -58,6 +58,8 @@ from states.snapshot import Hold
 
 ABORT_TIMEOUT = 2.0
 """Seconds that a close may take after its socket was aborted."""
+HASTY_TIMEOUT = 0.3
+"""The same where the whole link was aborted: the kernel ends a process that takes long to close its links."""
 PROOF = GetStateRequest()
 """The authorised RPC that proves a link."""
 MAX_EVENTS = 32
@@ -85,6 +87,8 @@ class TelegramLink:
     """What brings the session up to date; the link ends it at its close."""
     _closed: bool = field(default=False, init=False)
     _aborted: bool = field(default=False, init=False)
+    _closing: anyio.CancelScope | None = field(default=None, init=False)
+    """What a close is given time by."""
     _held: dict[str, float] = field(init=False)
     """When the hold of each kind of request ends, by ``CLOCK``."""
     _pinged_at: float | None = field(default=None, init=False)
@@ -279,7 +283,7 @@ class TelegramLink:
         self._drop_unanswered()
         with anyio.CancelScope(shield=True):
             for limit in (timeout, ABORT_TIMEOUT):
-                with anyio.move_on_after(limit):
+                with anyio.move_on_after(min(limit, HASTY_TIMEOUT) if self._aborted else limit) as self._closing:
                     await self._disconnect()
                     break
                 self._abort()
@@ -399,6 +403,8 @@ class TelegramLink:
             connection = getattr(sender, "_connection", None)
             if connection is not None:
                 connection.abort()
+        if self._closing is not None:
+            self._closing.deadline = min(self._closing.deadline, anyio.current_time() + HASTY_TIMEOUT)
 
     def _abort(self) -> None:
         if self._transport is not None:

@@ -15,13 +15,22 @@ class OneLink:
 
     link: Link | None = field(default=None, init=False)
     """The link that was taken for, from before it is opened until it is closed; its task sets it."""
+    _over: bool = field(default=False, init=False)
+    """Whether none is taken any more."""
     _taken: bool = field(default=False, init=False)
     _released: Wakeup = field(factory=Wakeup, init=False)
 
     async def take(self) -> None:
-        """Wait until no link is there, and take its place."""
-        await self.wait()
+        """Wait until no link is there, and take its place; for ever after ``abort``."""
+        while self._taken or self._over:
+            await self._released.wait()
         self._taken = True
+
+    def abort(self) -> None:
+        """Drop the connection of the link, if there is one, and let none be taken any more."""
+        self._over = True
+        if self.link is not None:
+            self.link.abort()
 
     async def wait(self) -> None:
         """Wait until no link is there."""

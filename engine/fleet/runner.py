@@ -108,9 +108,15 @@ class Runner:
         return self._mailbox.offer(event)
 
     def abort(self) -> None:
-        """Drop the account's connection at once, also one that is being opened or closed. Its life goes on."""
-        if self._one_link.link is not None:
-            self._one_link.link.abort()
+        """Drop the account's connection at once, also one that is being opened or closed, and open none any more.
+
+        Its life goes on, and is to be cancelled.
+        """
+        self._one_link.abort()
+
+    async def unlinked(self) -> None:
+        """Return when no connection is there; after ``abort`` there will be none, whatever of the life still runs."""
+        await self._one_link.wait()
 
     def use_policy(self, policy: Policy) -> None:
         """Decide by another policy from now on; what waits already keeps the time until which it waits."""

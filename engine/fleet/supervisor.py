@@ -169,6 +169,12 @@ class Supervisor:
                 lives.over = True
                 lives.scope.cancel()
 
+    async def unlinked(self, names: Iterable[str]) -> None:
+        """Return when no connection of these accounts is there, which were aborted; their lives may still end."""
+        for name in names:
+            if (runner := self.runners.get(name)) is not None:
+                await runner.unlinked()
+
     def use_policy(self, policy: Policy) -> None:
         """Let all accounts decide by this policy from now on, each in the life that it lives."""
         self.grace = policy.shutting_down.grace
