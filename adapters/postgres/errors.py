@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from adapters.redaction import redacted
-from adapters.sqlite.errors import StorageError
+from adapters.sqlite.errors import StorageError, WriterFenced
 
 if TYPE_CHECKING:
     import psycopg
@@ -78,7 +78,7 @@ class AccountElsewhere(StoreError):
     """This node does not own the account, so what it would store of it is not taken."""
 
 
-class Fenced(StoreError):
+class Fenced(StoreError, WriterFenced):
     """The life of this node has ended in the store, so nothing that it writes is taken any more."""
 
 

@@ -86,6 +86,8 @@ class StoreWriter:
 
     store: FencedStore
     on_trouble: StoreObserver = lambda failure, waiting: None
+    on_fenced: Callable[[], None] = lambda: None
+    """Called when the store has refused rows because the life is over."""
     max_waiting: int = MAX_QUEUED_WRITES
     retry: float = RETRY_SECONDS
     constants: dict[str, Any] = field(factory=dict)
@@ -181,6 +183,7 @@ class StoreWriter:
                     await self._changed.wait()
         except Fenced as exc:
             self._bug = exc
+            self.on_fenced()
         except Exception as exc:
             self._bug = exc
             self._report(Unexpected(detail=f"the writer of the store stopped: {_sentence(exc)}"))

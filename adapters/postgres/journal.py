@@ -5,7 +5,7 @@ with the fence of the life: nothing is stored after another node has declared th
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, Self
@@ -69,6 +69,7 @@ class StoreJournal:
         life: int,
         *,
         on_trouble: StoreObserver,
+        on_fenced: Callable[[], None] = lambda: None,
         timeouts: StoreTimeouts | None = None,
         retry: float = RETRY_SECONDS,
         engine: str = "",
@@ -76,11 +77,12 @@ class StoreJournal:
         """Open the journal for the life of a node (the row of ``nodes``). Raises ``StoreUnusable``.
 
         ``on_trouble`` is called after each try at which the store did not take the rows, and with None when it takes
-        them again; ``retry`` is the longest time between two tries, in seconds.
+        them again; ``on_fenced`` when it refuses them because the life is over. ``retry`` is the longest time between
+        two tries, in seconds.
         """
         link = JournalLink(address, life, timeouts or StoreTimeouts())
         await link.begin()
-        writer = StoreWriter(store=link, on_trouble=on_trouble, retry=retry)
+        writer = StoreWriter(store=link, on_trouble=on_trouble, on_fenced=on_fenced, retry=retry)
         # Owned by the journal, as the writer's thread of SQLite is: it ends in ``aclose``.
         running = asyncio.create_task(writer.run(), name=f"journal on {address}")
         return cls(address, link, writer, running, engine)

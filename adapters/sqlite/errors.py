@@ -122,6 +122,13 @@ class WriterClosed(StorageError):
     """The writer is closed: rows that it had not saved by then, and rows that come later, are not stored."""
 
 
+class WriterFenced(StorageError):
+    """The life of a node that writes is over, so nothing of it is stored any more."""
+
+    is_expected = True
+    """It is no mistake of the engine, whoever meets it first."""
+
+
 class WriterBroken(StorageError):
     """The writer's thread stopped because of a bug, which is the ``__cause__``."""
 

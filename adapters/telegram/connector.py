@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from states.snapshot import Hold
 PING_DELAY = 75
 """Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
 
+DISCARD_TIMEOUT = 1.0
+"""Seconds that a session may take to be let go of that is another owner's: its store may not answer."""
 LEDGER_TIMEOUT = 2.0
 """Seconds that the last rows of the ledger may take: whoever ends the account waits a little longer, for its session.
 
@@ -168,6 +171,13 @@ class TelegramConnector:
             await self.memory.session.release()
         except StorageError as exc:
             TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
+
+    async def discard(self) -> None:
+        """Let go of a session that is another owner's by now, whose store takes nothing from here. Never raises."""
+        if self.memory.session is None:
+            return
+        with anyio.move_on_after(DISCARD_TIMEOUT), suppress(StorageError):
+            await self.memory.session.release()
 
     async def _store_ledger(self) -> None:
         """Have the ledger say what was handled: what it does not say is delivered once more after a restart."""

@@ -213,8 +213,7 @@ class Delivery:
         self._stopping = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._prune)
-            if self.claims is not None:
-                tasks.start_soon(self._take_over, self.claims)
+            tasks.start_soon(self._take_over)
             try:
                 while True:
                     upcoming = self._replaced.upcoming
@@ -279,9 +278,9 @@ class Delivery:
                 return found
         return ()
 
-    async def _take_over(self, claims: AlertClaims) -> None:
+    async def _take_over(self) -> None:
         """Go on with the messages that nodes have left, for as long as it runs."""
-        while True:
+        while (claims := self.claims) is not None:
             await anyio.sleep(ASK_EVERY)
             with suppress(Exception):  # a store that does not answer is told of elsewhere
                 now = self.clock.now()

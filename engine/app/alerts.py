@@ -118,6 +118,12 @@ class Alerts:
         await self.outbox.save(changed, now)
         return stored.unreadable
 
+    async def use_outbox(self, outbox: AlertOutbox, claims: AlertClaims | None) -> None:
+        """Store in another outbox from now on, of which this node had a part before. Raises ``StorageError``."""
+        await outbox.load(self.delivery.clock.now() - WINDOW)  # so that what it was to send is its own again
+        self.outbox, self.delivery.storage, self.delivery.claims = outbox, outbox, claims
+        self.database_replaced()
+
     def use(self, config: Config, incidents: Iterable[Incident]) -> None:
         """Send by the channels of another config from now on; those that are new hear of the incidents that are open.
 

@@ -88,12 +88,15 @@ class DatabaseStore:
         """Yield what the life writes; at the end, wait for what was written last."""
         async with AsyncExitStack() as parts:
             on_trouble = trouble_of(incidents)
-            journal = await StoreJournal.open(self.address, life, on_trouble=on_trouble, engine=engine)
+            refused = anyio.Event()
+            journal = await StoreJournal.open(
+                self.address, life, on_trouble=on_trouble, on_fenced=refused.set, engine=engine
+            )
             await parts.enter_async_context(closed_in_time(journal))
             pool = StorePool(self.address, application="holdfast jobs")
             parts.callback(pool.close)
             link = FencedLink(pool, life)
-            writer = StoreWriter(store=link, constants={"life": life, "clock": node})
+            writer = StoreWriter(store=link, on_fenced=refused.set, constants={"life": life, "clock": node})
             tasks.start_soon(writer.run, name="node: writes jobs")
             parts.push_async_callback(_close, writer)
             outbox = PostgresOutbox(writer=writer, link=link, life=life, node=node)
@@ -105,12 +108,14 @@ class DatabaseStore:
                 incidents=PostgresIncidents(writer=writer, link=link, life=life, node=node),
                 outbox=outbox,
                 claims=outbox,
+                refused=refused,
             )
 
 
 async def _close(writer: StoreWriter) -> None:
     with anyio.CancelScope(shield=True):
-        await writer.aclose(FLUSH_TIMEOUT)
+        if lost := await writer.aclose(FLUSH_TIMEOUT):
+            log.warning("node_rows_lost", rows=lost)
 
 
 async def prepare(address: StoreAddress, config: Config) -> None:

@@ -26,7 +26,7 @@ from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentHome, IncidentParts
 from engine.app.jobs import JobService
-from engine.app.journal import follower_of, opened_journal, retention, unwritten
+from engine.app.journal import PresentStore, follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.node_stores import StoreParts
@@ -45,6 +45,7 @@ from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
+from engine.incidents.watch import IncidentWatch
 from engine.journal.follow import JournalFollower
 from engine.journal.ports import JournalStore
 from engine.journal.retention import Prunable
@@ -118,7 +119,7 @@ class Engine:
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
         self.incidents = IncidentParts(self.config, self.clock)
         self._live = LiveConfig(lambda: self.config)
-        self._node = node_of(self.config, self.fleet, self.stop.now)
+        self._node = node_of(self.config, self.fleet)
         self.source.check(self.jobs.registry)
         if self.config.web is not None:
             preload()
@@ -324,7 +325,7 @@ class Engine:
             journal, jobs, claims = shared.journal, shared.jobs, shared.claims
             self.jobs.use_accounts(())
         self._journal = journal
-        self._follower = follower_of(journal, self.config.storage)
+        self._follower = follower_of(lambda: self._journal or journal, self.config.storage)
         database = None if node is None else node.store.name
         watch = await self.incidents.begin(home, self._count_jobs, database=database, claims=claims)
         parts.push_async_callback(watch.close)
@@ -348,7 +349,17 @@ class Engine:
         watch.begin(list(self._accounts) if node is None else None, [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
         # Last: a start that is cancelled makes no runners.
-        return self._assemble(made, restoration, known, home.incidents)
+        return self._assemble(made, restoration, known, watch)
+
+    async def use_parts(self, parts: FleetParts, shared: StoreParts) -> None:
+        """Write into these from now on: a node's life is over, and the next one has begun. Raises ``StorageError``.
+
+        The accounts are gone by then, and come again with its claims.
+        """
+        await self.incidents.use_home(shared, shared.claims)
+        parts.use_store(shared.journal, shared.usernames, shared.ledger)
+        self._journal = shared.journal
+        self.jobs.reopen(shared.jobs)
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -376,12 +387,17 @@ class Engine:
             tasks.cancel_scope.cancel()
 
     def _assemble(
-        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot], incidents: Prunable
+        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot], watch: IncidentWatch
     ) -> Sequence[Watcher]:
         """Add all accounts to the fleet; return what runs beside it."""
+        present: list[Callable[[], Prunable]] = [lambda: parts.journal, lambda: self.jobs.store, lambda: watch.store]
         reloader = self._reloader = Reloader(self, parts, restoration, self._handlers)
         commands = self.control = ControlHandlers(
-            self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
+            self.fleet,
+            self._commands_changed,
+            parts.look,
+            reloader.answer,
+            lambda: unwritten(parts.journal),
         )
 
         control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, door=self.remote.door)
@@ -397,7 +413,7 @@ class Engine:
             ("the socket for commands", control.run),
             ("the updates for other programs", self.remote.feeds.run),
             ("the reload", reloader.run),
-            retention(self._live, (parts.journal, self.jobs.store, incidents), known.values()),
+            retention(self._live, [PresentStore(each) for each in present], known.values()),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import anyio
 from attrs import define, field
 
 from adapters.sqlite.ledger import LedgerStore
@@ -10,7 +11,7 @@ from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedCl
 from adapters.telegram import TelegramConnector
 from adapters.telegram.account_ledger import AccountLedger
 from adapters.telegram.holds import waits_of
-from adapters.telegram.usernames import Usernames
+from adapters.telegram.usernames import UsernameKeeper, Usernames
 from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
 from engine.console.messages import narrate
@@ -26,6 +27,7 @@ from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
 from engine.journal.ports import JournalStore
+from engine.wakeup import Wakeup
 from states import Snapshot
 from states.events import ClockJumped
 
@@ -52,6 +54,7 @@ class FleetParts:
     _stagger: AutoStagger | float = field(init=False)
     _probe_timers: SharedTimers = field(factory=SharedTimers, init=False)
     _measure: Callable[[TelegramConnector], None] | None = field(default=None, init=False)
+    _other_store: Wakeup = field(factory=Wakeup, init=False)
 
     def __attrs_post_init__(self) -> None:
         config, fleet = self.config, self.fleet
@@ -64,7 +67,7 @@ class FleetParts:
         self.credentials = CredentialsWatch(fleet)
         self.refused = RefusedConfig(fleet)
         fleet.waits_of = waits_of
-        fleet.life_failed = self.journal.end_life
+        fleet.life_failed = self._end_life
         fleet.listeners += [self.detector.observe, self.probe.observe]
         fleet.removed += [self.detector.forget, self.probe.forget, self.credentials.forget]
         if isinstance(self._stagger, AutoStagger):
@@ -90,6 +93,28 @@ class FleetParts:
             probe_timers=self._probe_timers,
         )
         self.fleet.add(runner)
+
+    def use_store(self, journal: JournalStore, keeper: UsernameKeeper, ledger: LedgerStore) -> None:
+        """Have what accounts do from now on stored by these; nothing of accounts that were there before is."""
+        journal.pulse.on_batch, self.journal.pulse.on_batch = self.journal.pulse.on_batch, None
+        self.journal, self.usernames.keeper, self.ledger = journal, keeper, ledger
+        self._other_store.notify()
+
+    async def _store_ledger(self) -> None:
+        """Store what accounts have handled, until cancelled."""
+        while True:
+            other = self._other_store.upcoming
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.ledger.run)
+                await other.wait()
+                tasks.cancel_scope.cancel()
+
+    async def look(self) -> None:
+        """Return when it is known whether the store of the journal is there."""
+        await self.journal.look()
+
+    async def _end_life(self, account: str, life: int) -> None:
+        await self.journal.end_life(account, life)
 
     def measure_by(self, measure: Callable[[TelegramConnector], None]) -> None:
         """Have each account's connector, now and when one comes, observed by what ``measure`` gives it."""
@@ -149,7 +174,7 @@ class FleetParts:
         )
         return [
             ("the network probe", self.probe.run),
-            ("the ledger", self.ledger.run),
+            ("the ledger", self._store_ledger),
             ("the watch over session files", self.credentials.run),
             ("the watch over the shared settings", self.refused.run),
             ("the watch over the clocks", watched_clocks),

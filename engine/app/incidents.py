@@ -118,6 +118,12 @@ class IncidentParts:
             watch.storage_trouble(self._trouble)
         return watch
 
+    async def use_home(self, home: IncidentHome, claims: AlertClaims | None) -> None:
+        """Store in another home from now on, of which this node had a part before. Raises ``StorageError``."""
+        watch, alerts = self._begun
+        await watch.use_store(home.incidents)
+        await alerts.use_outbox(home.outbox, claims)
+
     async def use(self, config: Config, renamed: Mapping[str, str] | None = None) -> None:
         """Go by another config from now on; ``renamed`` has the new name of each account that has another, by the old.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from engine.app.job_registry import JobRegistry
 from engine.config import Config
 from engine.console.names import addressed
 from engine.fleet.ports import Clock
+from engine.wakeup import Wakeup
 from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
@@ -36,6 +38,11 @@ class JobService:
     background: BackgroundTasks | None = field(default=None, init=False)
     dispatcher: Dispatcher | None = field(default=None, init=False)
     _store: WorkStorage | None = field(default=None, init=False)
+    _make: Callable[[WorkStorage], None] = field(init=False)
+    """Makes the dispatcher and the background tasks for a store."""
+    _reopened: Wakeup = field(factory=Wakeup, init=False)
+    _former: list[Dispatcher | BackgroundTasks] = field(factory=list, init=False)
+    """Those of stores that are over, and have work that does not end."""
     _own_background: list[tuple[str, Work]] = field(factory=list, init=False)
     """Background tasks that the program has added, each with the name or pattern of its accounts."""
     _own_kinds: list[JobKind] = field(factory=list, init=False)
@@ -95,6 +102,29 @@ class JobService:
         ``ended`` is called with each job that has ended, and the account with which it ran; ``moves_work`` says whether
         others may do the work of an account that cannot.
         """
+        self._make = partial(self._open, client_of=client_of, clock=clock, ended=ended, moves_work=moves_work)
+        self._make(store)
+
+    def reopen(self, store: WorkStorage) -> None:
+        """Go on with another store, because the one before takes nothing any more: what runs is taken away.
+
+        Nothing of it is stored, so it is done again from its last checkpoint, as after a crash.
+        """
+        former = [part for part in (self.dispatcher, self.background) if part is not None]
+        if self.dispatcher is not None:
+            self.dispatcher.abandoned = True
+        self._former = [*(part for part in self._former if part.stuck), *former]
+        self._make(store)
+        self._reopened.notify()
+
+    def _open(
+        self,
+        store: WorkStorage,
+        client_of: ClientOf,
+        clock: Clock,
+        ended: Callable[[Job, str], None],
+        moves_work: Callable[[str], bool],
+    ) -> None:
         names = self._names
         self._store = store
         self.dispatcher = Dispatcher(
@@ -192,16 +222,20 @@ class JobService:
 
     def label_of(self, task: "asyncio.Task[Any]") -> WorkLabel | None:
         """Return what log lines call the user's function that is running in a task; None if there is none."""
-        parts = (self.dispatcher, self.background)
+        parts = (self.dispatcher, self.background, *self._former)
         return next((label for part in parts if part is not None and (label := part.label_of(task))), None)
 
     async def run(self) -> None:
         """Work until cancelled; then end all jobs and background tasks in bounded time."""
-        assert self.dispatcher is not None, "open comes first"
-        assert self.background is not None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.dispatcher.run)
-            tasks.start_soon(self.background.run)
+        while True:
+            assert self.dispatcher is not None, "open comes first"
+            assert self.background is not None
+            reopened = self._reopened.upcoming
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.dispatcher.run)
+                tasks.start_soon(self.background.run)
+                await reopened.wait()
+                tasks.cancel_scope.cancel()
 
     async def close(self) -> None:
         """Close the store."""
@@ -216,7 +250,8 @@ class JobService:
     @property
     def stuck(self) -> bool:
         """Whether some work does not end although it was cancelled."""
-        return bool((self.dispatcher and self.dispatcher.stuck) or (self.background and self.background.stuck))
+        parts = (self.dispatcher, self.background, *self._former)
+        return any(part is not None and bool(part.stuck) for part in parts)
 
     # --- jobs --------------------------------------------------------------------------------------------------------
 

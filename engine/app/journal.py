@@ -1,14 +1,15 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import anyio
 import structlog
+from attrs import frozen
 
 from adapters.sqlite import JournalWriter, Repair, Rescue, StorageError
-from adapters.sqlite.errors import WriterClosed
+from adapters.sqlite.errors import WriterClosed, WriterFenced
 from adapters.sqlite.writer import WriterObserver
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
@@ -103,18 +104,21 @@ async def closed_in_time(journal: JournalStore) -> AsyncIterator[None]:
                 log.error("journal_rows_lost", rows=lost)
 
 
-def follower_of(journal: JournalStore, place: StoragePlace) -> JournalFollower:
+def follower_of(journal: Callable[[], JournalStore], place: StoragePlace) -> JournalFollower:
     """Return what follows a journal, for those that want its records as they are written; they are read at ``place``.
 
-    Where nodes share a database, these are the records of all of them.
+    ``journal`` returns the one that is written now. Where nodes share a database, these are the records of all of them.
     """
     return JournalFollower(partial(_flush, journal), partial(_records, place))
 
 
-async def _flush(journal: JournalStore) -> None:
-    """Return when the records so far are durable; at once if the journal is closed, and so has written all it had."""
-    with suppress(WriterClosed):
-        await journal.flush(routine=False)
+async def _flush(journal: Callable[[], JournalStore]) -> None:
+    """Return when the records so far are durable; at once if the journal takes no more, and so has written all it can.
+
+    That is one that is closed, or that of a node's life which is over.
+    """
+    with suppress(WriterClosed, WriterFenced):
+        await journal().flush(routine=False)
 
 
 @contextmanager
@@ -123,6 +127,17 @@ def _records(place: StoragePlace) -> Iterator[JournalRecords]:
     with open_records(place) as reader:
         reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
         yield reader
+
+
+@frozen
+class PresentStore:
+    """A store with rows that become old, which may be another one each time."""
+
+    present: Callable[[], Prunable]
+
+    async def prune(self, before: float) -> int:
+        """Delete some of the oldest."""
+        return await self.present().prune(before)
 
 
 def retention(live: LiveConfig, stores: Sequence[Prunable], known: Iterable[Snapshot]) -> Watcher:

@@ -4,7 +4,7 @@ Which store that is, ``node_stores.py`` does not say; ``database_store.py`` is t
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -22,8 +22,9 @@ from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
 from engine.app.node_details import details_of
+from engine.app.node_lives import NodeLives
 from engine.app.node_stores import SharedStore, StoreParts
-from engine.app.node_work import ClaimedAccounts, LifeLost
+from engine.app.node_work import ClaimedAccounts
 from engine.app.records import open_records
 from engine.app.reload import close_accounts
 from engine.app.telegram import connector_of, datacenter_outside
@@ -32,7 +33,6 @@ from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
 from engine.node.assigner import Assigner
 from engine.node.holder import LeaseHolder
-from engine.wakeup import Flag
 from states import Snapshot
 from states.lease import LeaseTimes
 
@@ -44,10 +44,6 @@ LIFE: Final = Path("node.life")
 BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 """Differs with each start of a machine; other systems than Linux have none."""
 LEAVES: Final = "another node takes the account"
-LIFE_LOST: Final = (
-    "this node has lost its lease, and has closed all its connections; its accounts go on at other nodes. Start it "
-    "again, as a service manager does, and see why the database did not answer"
-)
 
 log = structlog.get_logger("holdfast.node")
 
@@ -76,26 +72,23 @@ class EngineNode:
     config: Config
     store: SharedStore
     work: ClaimedAccounts
-    life: int = field(default=0, init=False)
-    """The number of the life under which everything is written."""
+    lives: NodeLives = field(init=False)
     holder: LeaseHolder | None = field(default=None, init=False)
     assigner: Assigner = field(init=False)
-    _begun: Flag = field(factory=Flag, init=False)
     _tasks: TaskGroup = field(init=False)
 
-    @classmethod
-    def of(cls, config: Config, store: SharedStore, fleet: Supervisor, stop: Callable[[], None]) -> Self:
-        """Return the node of a config, which ends its engine with ``stop`` when the lease is lost.
+    def __attrs_post_init__(self) -> None:
+        self.lives = NodeLives(self.work)
 
-        Raises ``ConfigError``.
-        """
+    @classmethod
+    def of(cls, config: Config, store: SharedStore, fleet: Supervisor) -> Self:
+        """Return the node of a config. Raises ``ConfigError``."""
         refuse_what_nodes_lack(config)
         work = ClaimedAccounts(
             fleet=fleet,
             hosts={account.name: account.hosts for account in config.accounts},
             host=config.node.place,
             takeover_gap=config.node.takeover_gap,
-            lost=stop,
         )
         return cls(config, store, work)
 
@@ -103,7 +96,7 @@ class EngineNode:
     async def held(self) -> AsyncIterator[None]:
         """Keep the lease that ``begin`` gets until the end of the block, whose parts are closed by then.
 
-        Raises ``LifeLost`` if it was lost, and whatever the block raises, as it is.
+        Raises whatever the block raises, as it is.
         """
         failure: Exception | None = None
         async with anyio.create_task_group() as self._tasks:
@@ -117,8 +110,6 @@ class EngineNode:
                     self.holder.leave()
         if failure is not None:
             raise failure
-        if self.work.over:
-            raise LifeLost(LIFE_LOST)
 
     async def begin(self) -> None:
         """Bring the store up to date, and begin a life there, which waits for a former one that is not over.
@@ -135,22 +126,35 @@ class EngineNode:
         holder = self.holder = LeaseHolder(store, self.work, dead_man, clock, times, former=former, life_begun=begun)
         self.assigner = Assigner(store, self.work, holder, clock)
         self._tasks.start_soon(holder.run, name="node: holds the lease")
-        await self._begun.wait()
+        await self.lives.first.wait()
 
     def _life_begun(self, file: Path, life: int) -> None:
         write_life(file, life)
-        if not self._begun.is_set():
-            self.life = life
-            self._begun.set()
+        self.lives.begun(life)
 
     def opened(self, engine: str, incidents: IncidentParts) -> AbstractAsyncContextManager[StoreParts]:
-        """Return what the engine of this identity writes in this life; it ends with the block."""
-        return self.store.opened(self.life, self.config.node.known_as, engine, incidents, self._tasks)
+        """Return what the engine of this identity writes in the first life; what the last one has ends with the block.
+
+        Of further lives ``Engine.use_parts`` hears.
+        """
+        node, tasks = self.config.node.known_as, self._tasks
+        return self.lives.opened(lambda life: self.store.opened(life, node, engine, incidents, tasks))
+
+    async def _watch_refusals(self) -> None:
+        """Close all links as soon as the store refuses a row because the life is over: a beat says so later."""
+        assert self.holder is not None, "begin comes first"
+        while True:
+            self.holder.refused(await self.lives.refused())
 
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""
         self.work.parts = NodeAccounts(self, engine, parts, handlers)
-        return [("the accounts of the node", self.work.run), ("the assignment of accounts", self.assigner.run)]
+        return [
+            ("the accounts of the node", self.work.run),
+            ("the end of the node's life", self._watch_refusals),
+            ("the assignment of accounts", self.assigner.run),
+            ("the lives of the node", partial(self.lives.run, partial(engine.use_parts, parts))),
+        ]
 
 
 @define(eq=False)
@@ -178,7 +182,7 @@ class NodeAccounts:
         """Add accounts to the fleet; each ownership has a connector of its own."""
         config, node = self.engine.config, self.node
         for name, epoch in epochs.items():
-            place = node.store.place(name, node.life, epoch)
+            place = node.store.place(name, node.lives.written, epoch)
             connector = connector_of(config, self._accounts[name], self._datacenter, place)
             self.parts.connectors[name] = connector
             self.handlers.renew(name, connector)
@@ -191,6 +195,11 @@ class NodeAccounts:
         self.forget(names)
         await self.engine.jobs.store.flush()
         await self.parts.journal.flush()
+
+    async def let_go(self, name: str) -> None:
+        """Let go of the session of an account that was dropped."""
+        if (connector := self.parts.connectors.get(name)) is not None:
+            await connector.discard()
 
     def forget(self, names: Collection[str]) -> None:
         """Forget accounts that the fleet has no more."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
 from anyio.abc import TaskGroup
-from attrs import frozen
+from attrs import field, frozen
 
 from adapters.session.store import SessionPlace
 from adapters.sqlite.ledger import LedgerStore
@@ -45,6 +46,8 @@ class StoreParts:
     outbox: AlertOutbox
     claims: AlertClaims
     """Says which node sends a message."""
+    refused: anyio.Event = field(factory=anyio.Event)
+    """Set when the store has refused something because the life is over."""
 
 
 class SharedStore(Protocol):

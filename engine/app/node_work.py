@@ -1,12 +1,12 @@
 """The accounts that a node has claimed, in a running engine: what a lease has begun, dropped at once, or given up.
 
 take ──▶ due, after the quiet gap ──▶ one read of where they were left ──▶ the fleet
-abort ─▶ links dropped, lives cancelled ──▶ removed by ``run`` or ``gone``
+abort ─▶ links dropped, lives cancelled ──▶ removed by ``run`` when these have ended
 give up ──▶ links closed in order, jobs away, all of it stored
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -32,10 +32,6 @@ LOST: Final = "another node may have the account now"
 log = structlog.get_logger("holdfast.node")
 
 
-class LifeLost(Exception):
-    """The node has lost its lease; the text is a sentence."""
-
-
 class RunningAccounts(Protocol):
     """What runs the accounts of a node: a ``Supervisor``."""
 
@@ -44,7 +40,10 @@ class RunningAccounts(Protocol):
         """The accounts that it has, by name."""
 
     def abort(self, names: Iterable[str]) -> None:
-        """Drop their connections at once, and cancel their lives."""
+        """Drop their connections at once, open none any more, and cancel their lives."""
+
+    async def unlinked(self, names: Iterable[str]) -> None:
+        """Return when no connection of these accounts is there, which were aborted."""
 
     async def remove(self, name: str, reason: str) -> bool:
         """Close an account's connection, and have the account no more."""
@@ -61,6 +60,9 @@ class ClaimParts(Protocol):
 
     async def end(self, names: Collection[str]) -> None:
         """Close accounts in order, take their jobs away, and return when all of that is stored."""
+
+    async def let_go(self, name: str) -> None:
+        """Let go of an account that was dropped and whose life has ended, in moments; nothing of it is stored."""
 
     def forget(self, names: Collection[str]) -> None:
         """Forget accounts that the fleet has no more, and take their jobs away."""
@@ -79,10 +81,8 @@ class ClaimedAccounts:
     host: str
     """Where this node is."""
     takeover_gap: float = 0.0
-    lost: Callable[[], None]
-    """Called when all accounts are dropped: what the engine writes is of that life, so it ends."""
-    over: bool = field(default=False, init=False)
-    """Whether the life of the node was lost. Nothing is begun any more: the engine ends."""
+    waits: bool = field(default=False, init=False)
+    """Whether the life of the node was lost, and what the next one writes is not open yet: nothing is begun."""
     parts: ClaimParts | None = field(default=None, init=False)
     """Set before the first claim."""
     _due: dict[str, tuple[int, float]] = field(factory=dict, init=False)
@@ -91,7 +91,6 @@ class ClaimedAccounts:
     """Accounts that were dropped and that the fleet may still have."""
     _dropping: set[str] = field(factory=set, init=False)
     _changed: Wakeup = field(factory=Wakeup, init=False)
-    _dropped: Wakeup = field(factory=Wakeup, init=False)
 
     # --- what the lease wants ---
 
@@ -100,10 +99,9 @@ class ClaimedAccounts:
         if account not in self.hosts:
             log.error("node_account_unknown", account=account)
             return
-        if not self.over:
-            gap = quiet_gap(self.host, last_host, self.takeover_gap)
-            self._due[account] = epoch, anyio.current_time() + gap
-            self._changed.notify()
+        gap = quiet_gap(self.host, last_host, self.takeover_gap)
+        self._due[account] = epoch, anyio.current_time() + gap
+        self._changed.notify()
 
     def abort(self, accounts: Collection[str]) -> None:
         """Drop the connections of these accounts."""
@@ -114,20 +112,26 @@ class ClaimedAccounts:
         self._changed.notify()
 
     def abort_all(self) -> None:
-        """Drop all connections, and begin none any more."""
-        self.over = True
+        """Drop all connections, and begin none until ``go_on``."""
+        self.wait_for_life()
         self._due.clear()
         self.abort(list(self.fleet.runners))
-        self.lost()
+
+    def wait_for_life(self) -> None:
+        """Begin nothing until ``go_on``: what would be written is of a life that is over."""
+        self.waits = True
+
+    def go_on(self) -> None:
+        """Begin what is due: what the life of the node writes is open."""
+        self.waits = False
+        self._changed.notify()
 
     async def gone(self) -> None:
-        """Return when the fleet has none of the accounts any more that were dropped."""
-        while self._aborted:
-            dropped = self._dropped.upcoming
-            async with anyio.create_task_group() as tasks:
-                self._drop_all(tasks)
-            if self._aborted:
-                await dropped.wait()
+        """Return when no connection of a dropped account is there any more, nor will be.
+
+        What is left of its life may still wait for the store, for a few seconds; the account does not begin before.
+        """
+        await self.fleet.unlinked(tuple(self._aborted))
 
     async def give_up(self, accounts: Collection[str]) -> None:
         """Close these accounts in order."""
@@ -158,8 +162,10 @@ class ClaimedAccounts:
     async def _begin_due(self) -> float:
         """Begin the accounts that are due; return the seconds until the next one is, infinite if none waits."""
         assert self.parts is not None, "the parts come first"
-        now, runners = anyio.current_time(), self.fleet.runners
-        ready = {name: epoch for name, (epoch, at) in self._due.items() if at <= now and name not in runners}
+        if self.waits:
+            return math.inf
+        now = anyio.current_time()
+        ready = {name: epoch for name, (epoch, at) in self._due.items() if at <= now and not self._is_here(name)}
         if ready:
             try:
                 left = await self.parts.left(ready.keys())
@@ -172,8 +178,12 @@ class ClaimedAccounts:
                 del self._due[name]
             if mine:
                 self.parts.begin(mine, left)
-        times = [at for name, (_, at) in self._due.items() if name not in self.fleet.runners]
+        times = [at for name, (_, at) in self._due.items() if not self._is_here(name)]
         return max(0.0, min(times, default=math.inf) - anyio.current_time())
+
+    def _is_here(self, name: str) -> bool:
+        """Return whether something of an earlier life of the account is left."""
+        return name in self.fleet.runners or name in self._aborted
 
     def _drop_all(self, tasks: TaskGroup) -> None:
         for name in self._aborted - self._dropping:
@@ -185,13 +195,13 @@ class ClaimedAccounts:
         try:
             if name in self.fleet.runners:
                 await self.fleet.remove(name, LOST)
-            self._aborted.discard(name)
             if self.parts is not None:
+                await self.parts.let_go(name)
                 self.parts.forget([name])
+            self._aborted.discard(name)
         finally:
             self._dropping.discard(name)
             self._changed.notify()
-            self._dropped.notify()
 
 
 def store_of(config: Config) -> "SharedStore | None":
@@ -213,14 +223,11 @@ def store_of(config: Config) -> "SharedStore | None":
     return DatabaseStore(address)
 
 
-def node_of(config: Config, fleet: Supervisor, stop: Callable[[], None]) -> "EngineNode | None":
-    """Return the node that the engine of a config is, which ends it with ``stop`` when its lease is lost.
-
-    None if it is alone. Raises as ``store_of`` does.
-    """
+def node_of(config: Config, fleet: Supervisor) -> "EngineNode | None":
+    """Return the node that the engine of a config is; None if it is alone. Raises as ``store_of`` does."""
     store = store_of(config)
     if store is None:
         return None
     from engine.app.node import EngineNode  # noqa: PLC0415 - for nodes alone
 
-    return EngineNode.of(config, store, fleet, stop)
+    return EngineNode.of(config, store, fleet)

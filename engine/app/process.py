@@ -19,7 +19,6 @@ from adapters.system import DeadManUnusable
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine.app.engine import Engine
-from engine.app.node_work import LifeLost
 from engine.app.stop import Stop, heeded
 from engine.console import streams
 from engine.screen.terminal import give_back as give_back_terminal
@@ -28,7 +27,7 @@ COLLECTIONS = (20_000, 5, 400)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers. A collection of
 the middle generation goes through 100,000 objects at most, and so stops the loop for some milliseconds only; the whole
 heap is gone through as rarely as it can be."""
-CANNOT_RUN = (SandboxError, StorageError, DeadManUnusable, LifeLost)
+CANNOT_RUN = (SandboxError, StorageError, DeadManUnusable)
 """The errors that end a run; the text of each is a sentence for the operator."""
 
 _MAX_EXIT = 5.0

@@ -16,8 +16,9 @@ _node = partial(LogEvent, LOGGER)
 
 
 def _silence(of: Fields) -> str:
-    then = "" if of["left"] is None else f"; in {seconds(of['left'])} this node closes its connections"
-    return f"{of['detail']}{then}. It is tried again every second"
+    if of["left"] is None:
+        return f"{of['detail']}. It is tried again, more rarely the longer that lasts, every 12 s at least"
+    return f"{of['detail']}; in {seconds(of['left'])} this node closes its connections. It is tried again every second"
 
 
 NODE: Final = (
@@ -33,10 +34,38 @@ NODE: Final = (
         "node_life_over",
         "error",
         "❌",
-        "This node has lost its lease, and closes the connections of {accounts} accounts at once; it asks for another "
-        "lease. See that the store answers, and that this machine is not overloaded",
+        "This node has lost its lease, and closes the connections of {accounts} accounts at once; it goes on in this "
+        "process when it has another one. See that the store answers, and that this machine is not overloaded",
         "the lease was not confirmed in time, or another node has declared this one dead",
         {**_LIFE, "accounts": "how many accounts the node had"},
+    ),
+    _node(
+        "node_life_waits",
+        "warning",
+        "⚠️",
+        lambda of: (
+            f"This node has a lease again, and begins no accounts yet: {of['detail']}. It tries again in "
+            f"{seconds(of['delay'])}"
+        ),
+        "what the new life writes cannot be opened",
+        {**_DETAIL, "delay": "the seconds until the next try", **_LIFE},
+    ),
+    _node(
+        "node_goes_on",
+        "info",
+        "✅",
+        "This node goes on under its new lease, in the same process",
+        "a lease was lost, its connections were closed, and the store has begun another life of this node",
+        _LIFE,
+    ),
+    _node(
+        "node_rows_lost",
+        "warning",
+        "⚠️",
+        "The store has not taken {rows} groups of rows of jobs, ledger and incidents before this node's lease or the "
+        "engine ended; jobs go on from their last checkpoint",
+        "rows of a life that is over are refused, because another node may have the accounts",
+        {"rows": "how many groups of rows, each written together"},
     ),
     _node(
         "node_accounts_dropped",

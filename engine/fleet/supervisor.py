@@ -247,8 +247,9 @@ class Supervisor:
             return
         try:
             await self.life_failed(runner.account, runner.snapshot.life)
-        except Exception:
-            log.exception("observer_failed", account=runner.account, trigger="life_failed")
+        except Exception as exc:
+            if is_bug(exc):
+                log.exception("observer_failed", account=runner.account, trigger="life_failed")
 
     async def _rest(self, name: str) -> None:
         resumed = self._resting[name] = anyio.Event()

@@ -48,9 +48,10 @@ async def keep_running(watcher: str, work: Callable[[], Awaitable[object]]) -> N
 
 
 def is_bug(exc: BaseException) -> bool:
-    """Return whether an exception needs its traceback: it is not the system that refuses something."""
+    """Return whether an exception needs its traceback: neither the system nor another node is the reason."""
     first = _first(exc)
-    return not (isinstance(first, OSError | MemoryError) or str(first) == NO_NEW_THREAD)
+    explained = bool(getattr(first, "is_expected", False))
+    return not (explained or isinstance(first, OSError | MemoryError) or str(first) == NO_NEW_THREAD)
 
 
 def describe(exc: BaseException) -> str:
@@ -62,6 +63,8 @@ def describe(exc: BaseException) -> str:
         return "no memory left"
     if str(first) == NO_NEW_THREAD:
         return NO_NEW_THREAD
+    if getattr(first, "is_expected", False):
+        return str(first)
     return f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
 
 

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 
 from engine.console.safe_text import one_line
 from engine.fleet.ports import Clock
-from engine.incidents.ports import Companion, CountJobs, IncidentStorage
+from engine.incidents.ports import Companion, CountJobs, LastingIncidents
 from engine.wakeup import Wakeup
 from states import Snapshot, Step
 from states.events import ClockJumped, DatabaseUnavailable, Failure
@@ -73,7 +73,7 @@ class IncidentWatch:
     disk its session is. ``database`` is the engine's file, on ``disk``.
     """
 
-    store: IncidentStorage
+    store: LastingIncidents
     clock: Clock
     policy: IncidentPolicy
     book: Book
@@ -183,6 +183,18 @@ class IncidentWatch:
         """Store what is open anew: the file is another one."""
         self._store_all = True
         self._to_store.notify()
+
+    async def use_store(self, store: LastingIncidents) -> None:
+        """Store in another place from now on, of which this node had a part before. Raises ``StorageError``.
+
+        What is open is stored anew. What it says is open, and is over by the book, was not stored as that.
+        """
+        found = await store.restore(self.clock.now())
+        over = [each for number, each in found.open.items() if number not in self.book.open]
+        now = self.clock.now()
+        await store.keep([Closed(incident=evolve(each, closed=now)) for each in over])
+        self.store = store
+        self.database_replaced()
 
     def channel_seen(self, channel: str, failure: str | None) -> None:
         """Take into account that messages do not arrive through a channel, or do."""

@@ -9,6 +9,7 @@ What follows from what is decided by ``states.lease``; here it is carried out. T
 
 import asyncio
 import math
+import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, TypeVar
@@ -56,7 +57,11 @@ from states.lease import (
 T = TypeVar("T")
 
 RETRY_SECONDS: Final = 1.0
-"""Between two attempts to reach a store that does not answer."""
+"""Between two attempts to reach a store that does not answer, as long as the lease lasts."""
+ASK_PAUSES: Final = (1.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between such attempts without a lease, by how many have failed; the last value repeats."""
+JITTER: Final = 1.5
+"""By what factor such a pause is longer at most: nodes that lost their leases together do not come back together."""
 END_SECONDS: Final = 5.0
 """How long a node that has left tries to tell the store: afterwards the others wait for the length of the lease."""
 CLOSE_SECONDS: Final = 30.0
@@ -89,6 +94,7 @@ class LeaseHolder:
     life_begun: Callable[[int], None] = lambda _: None
     """Called with the number of each life before anything acts under it; must not raise."""
     draw: Callable[[], int] = draw_life
+    rng: random.Random = field(factory=random.Random, repr=False)
     hold: NodeHold = field(default=Factory(lambda self: NodeHold(life=self.former), takes_self=True), init=False)
     watcher: Watcher = field(default=Factory(lambda self: Watcher(self.clock, self.times), takes_self=True), init=False)
     accounts: dict[str, int] = field(factory=dict, init=False)
@@ -121,6 +127,8 @@ class LeaseHolder:
     _stop_at: float = field(default=math.inf, init=False)
     """When the links are aborted, by the node's clock."""
     _silent: bool = field(default=False, init=False)
+    _failures: int = field(default=0, init=False)
+    """How many attempts without a lease have failed in a row."""
     _tasks: TaskGroup = field(init=False)
 
     @property
@@ -151,6 +159,10 @@ class LeaseHolder:
     def beat_soon(self) -> None:
         """Beat now instead of when it is due: somebody knows that the store has news."""
         self._speak_at(-math.inf)
+
+    def refused(self, life: int) -> None:
+        """Take into account that the store takes nothing of this life any more: it is over."""
+        self._on(BeatRefused(life=life))
 
     def forget(self, names: Iterable[str]) -> None:
         """Note that nothing acts for these accounts any more."""
@@ -269,7 +281,16 @@ class LeaseHolder:
             self._silent = True
             left = max(self._stop_at - self.clock.now(), 0.0)
             log.warning("node_store_silent", detail=str(why), left=None if math.isinf(left) else left)
-        self._due = anyio.current_time() + min(RETRY_SECONDS, self.times.beat_every)
+        self._due = anyio.current_time() + self._pause()
+
+    def _pause(self) -> float:
+        """Return the seconds until the next attempt to reach the store."""
+        if self.hold.standing is not HoldStanding.BEGINNING:
+            self._failures = 0
+            return min(RETRY_SECONDS, self.times.beat_every)
+        self._failures += 1
+        pause = ASK_PAUSES[min(self._failures, len(ASK_PAUSES)) - 1]
+        return pause * self.rng.uniform(1.0, JITTER)
 
     async def _say(self, line: StoreLine) -> None:
         """Say one thing: the end of a life, a life to begin, or a beat."""
@@ -311,7 +332,7 @@ class LeaseHolder:
         except LifeOver:
             self._number = 0
         else:
-            self._number, self._silent = 0, False
+            self._number, self._silent, self._failures = 0, False, 0
             self.began, self.report, self.has_unknown = self.clock.now(), None, False
             self.life_begun(number)
             self._on(LifeGiven(life=number, asked=asked))

@@ -95,6 +95,8 @@ class Dispatcher:
     ended: Callable[[Job, str], None] = lambda job, account: None
     """Called with each job whose end is stored, and the account with which it ran."""
     rng: random.Random = field(factory=random.Random, repr=False)
+    abandoned: bool = field(default=False, init=False)
+    """Whether the store takes nothing of this dispatcher any more: at its end nothing is stored."""
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
@@ -260,6 +262,11 @@ class Dispatcher:
             self._running.take_away(run, Lost("the engine stopped"))
         while True:
             self._wakeup.clear()
+            if self.abandoned:
+                if all(run.end is not None for run in self._runs):
+                    return None
+                await self._wakeup.wait()
+                continue
             await self._settle_all()
             if not self._runs:
                 await self.store.flush()

@@ -17,12 +17,13 @@ pytestmark = pytest.mark.virtual
 
 @define(eq=False)
 class FakeFleet:
-    """Has accounts; it takes ``close_seconds`` to remove one, also one that was dropped."""
+    """Has accounts; it takes ``close_seconds`` to remove one, and ``link_seconds`` until a dropped one has no link."""
 
     runners: dict[str, object] = field(factory=dict)
     said: list[tuple[float, str, str]] = field(factory=list)
     """When what was done to which account."""
     close_seconds: float = 0.0
+    link_seconds: float = 0.0
 
     def note(self, what: str, name: str) -> None:
         self.said.append((anyio.current_time(), what, name))
@@ -30,6 +31,10 @@ class FakeFleet:
     def abort(self, names: Iterable[str]) -> None:
         for name in sorted(names):
             self.note("abort", name)
+
+    async def unlinked(self, names: Iterable[str]) -> None:
+        assert {name for _, what, name in self.said if what == "abort"}.issuperset(names)
+        await anyio.sleep(self.link_seconds)
 
     async def remove(self, name: str, reason: str) -> bool:
         await anyio.sleep(self.close_seconds)
@@ -47,6 +52,7 @@ class FakeParts:
     silent: int = 0
     """How often the store fails to say where accounts were left."""
     read_seconds: float = 0.0
+    let_go_seconds: float = 0.0
     jobs: set[str] = field(factory=set)
     epochs: dict[str, int] = field(factory=dict)
     lefts: dict[str, Snapshot | None] = field(factory=dict)
@@ -71,6 +77,9 @@ class FakeParts:
             await self.fleet.remove(name, "given up")
         self.forget(names)
 
+    async def let_go(self, name: str) -> None:
+        await anyio.sleep(self.let_go_seconds)
+
     def forget(self, names: Collection[str]) -> None:
         for name in sorted(names):
             self.fleet.note("forget", name)
@@ -84,7 +93,6 @@ class Scene:
     fleet: FakeFleet
     parts: FakeParts
     work: ClaimedAccounts
-    lost: list[bool]
 
     def done(self, *whats: str) -> list[tuple[float, str, str]]:
         """Return what was done of these kinds."""
@@ -94,13 +102,12 @@ class Scene:
 @asynccontextmanager
 async def running(gap: float = 0.0) -> AsyncIterator[Scene]:
     """Run the work of a node on the host ``eu-1`` for the length of the block."""
-    fleet, lost = FakeFleet(), list[bool]()
-    hosts = {"A": "*", "B": "*", "C": "eu-*"}
-    work = ClaimedAccounts(fleet=fleet, hosts=hosts, host="eu-1", takeover_gap=gap, lost=lambda: lost.append(True))
+    fleet = FakeFleet()
+    work = ClaimedAccounts(fleet=fleet, hosts={"A": "*", "B": "*", "C": "eu-*"}, host="eu-1", takeover_gap=gap)
     work.parts = parts = FakeParts(fleet)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(work.run)
-        yield Scene(fleet, parts, work, lost)
+        yield Scene(fleet, parts, work)
         tasks.cancel_scope.cancel()
 
 
@@ -172,45 +179,62 @@ async def test_a_dropped_account_is_removed_and_begins_again_only_then() -> None
         assert scene.parts.epochs == {"A": 2}
 
 
-async def test_all_are_dropped_when_the_lease_is_lost_and_the_engine_ends() -> None:
-    """``gone`` waits for the end of each, and nothing begins any more."""
+async def test_all_are_dropped_when_the_lease_is_lost_and_nothing_begins_until_the_next_life_writes() -> None:
+    """What the next life claims waits for that; the quiet gap of what the last one had claimed is forgotten."""
     async with running(gap=3.0) as scene:
         scene.work.take("A", 1, None)
         scene.work.take("B", 1, None)
         scene.work.take("C", 1, "us-1")
         await anyio.sleep(1)
-        scene.fleet.close_seconds = 2.0
         scene.work.abort_all()
-        assert scene.lost == [True]
         assert scene.done("abort") == [(1, "abort", "A"), (1, "abort", "B")]
-        await scene.work.gone()
-        assert anyio.current_time() == 3
+        await anyio.sleep(1)
         assert scene.fleet.runners == {}
         scene.work.take("A", 2, None)
-        await anyio.sleep(20)
+        await anyio.sleep(8)
         assert len(scene.done("begin")) == 2
+        scene.work.go_on()
+        await anyio.sleep(8)
+        assert scene.done("begin")[2:] == [(10, "begin", "A")]
+        assert scene.parts.epochs == {"A": 2, "B": 1}
 
 
-async def test_gone_needs_nobody_beside_it() -> None:
-    """After the end of the engine's tasks the holder waits for the accounts by itself."""
+async def test_a_life_that_follows_without_a_word_holds_accounts_back_as_well() -> None:
+    """What is written is still that of the life before it."""
+    async with running() as scene:
+        scene.work.wait_for_life()
+        scene.work.take("A", 1, None)
+        await anyio.sleep(5)
+        assert scene.done("begin") == []
+        scene.work.go_on()
+        await anyio.sleep(1)
+        assert scene.done("begin") == [(5, "begin", "A")]
+
+
+async def test_gone_waits_for_the_links_alone_and_needs_nobody_beside_it() -> None:
+    """What is left of a life may wait for a store that does not answer, and the kernel would end the process."""
     async with running() as scene:
         scene.work.take("A", 1, None)
         await anyio.sleep(1)
-    scene.work.abort_all()
-    await scene.work.gone()
-    assert scene.fleet.runners == {}
-
-
-async def test_a_removal_that_was_cut_off_is_made_again() -> None:
-    """An account counts as gone when the fleet has it no more, not when somebody stopped waiting for that."""
-    async with running() as scene:
-        scene.work.take("A", 1, None)
-        await anyio.sleep(1)
-        scene.fleet.close_seconds = 2.0
+        scene.fleet.close_seconds, scene.fleet.link_seconds = 20.0, 0.5
         scene.work.abort_all()
-        await anyio.sleep(1)
+        await scene.work.gone()
+        assert (anyio.current_time(), scene.fleet.runners.keys()) == (1.5, {"A"})
     await scene.work.gone()
-    assert (anyio.current_time(), scene.fleet.runners) == (4, {})
+    assert anyio.current_time() == 2
+
+
+async def test_an_account_begins_in_the_next_life_when_its_last_one_here_has_ended() -> None:
+    """However long that takes."""
+    async with running() as scene:
+        scene.work.take("A", 1, None)
+        await anyio.sleep(1)
+        scene.fleet.close_seconds, scene.parts.let_go_seconds = 4.0, 1.0
+        scene.work.abort_all()
+        scene.work.go_on()
+        scene.work.take("A", 2, None)
+        await anyio.sleep(10)
+        assert scene.done("begin") == [(0, "begin", "A"), (6, "begin", "A")]
 
 
 async def test_accounts_are_given_up_in_order() -> None:
