@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 from attrs import define, field
 
 from adapters.postgres.address import StoreAddress
+from adapters.postgres.arrays import BinaryArray
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.errors import Fenced
 from adapters.postgres.group_writer import Call
@@ -19,8 +19,6 @@ _FIND_NAMES: Final = """SELECT name, id, coalesce((SELECT number FROM snapshots 
     FROM names WHERE name = ANY(%s)"""
 _MAX_NAMES: Final = 200_000
 """Names whose numbers are kept; when there are more, they are asked for again."""
-
-_encode: Final = msgspec.json.Encoder().encode
 
 
 @define(eq=False)
@@ -40,8 +38,10 @@ class JournalLink:
     _batch: int = field(default=0, init=False)
     _calls: object = field(default=None, init=False)
     """The rows of the batch with this number."""
-    _values: dict[str, Any] = field(factory=dict, init=False)
-    """The same as JSON, by kind."""
+    _kinds: tuple[str, ...] = field(default=(), init=False)
+    """Their kinds."""
+    _values: dict[str, BinaryArray] = field(factory=dict, init=False)
+    """The same as arrays, by kind and column."""
 
     async def begin(self) -> None:
         """Connect. Raises ``StoreUnusable``."""
@@ -55,10 +55,10 @@ class JournalLink:
         """
         connection = await self._connected()
         if calls is not self._calls:
-            self._values = await self._encoded(connection, calls)
+            await self._encode(connection, calls)
             self._batch, self._calls = self._batch + 1, calls
-        sql = batch_sql(tuple(self._values))
-        [(lives, _)] = await connection.execute(sql, {**self._values, "node": self.life, "batch": self._batch})
+        sql, values = batch_sql(self._kinds), {**self._values, "node": self.life, "batch": self._batch}
+        [(lives, _)] = await connection.execute(sql, values)
         if not lives:
             raise Fenced(
                 f"{self.address}: the life of this node has ended in the store, and what it writes is not taken any "
@@ -83,8 +83,8 @@ class JournalLink:
             )
         return self._connection
 
-    async def _encoded(self, connection: StoreConnection, calls: Sequence[Call]) -> dict[str, str]:
-        """Return the rows of each kind as JSON. New names get a number, which outlives a batch that fails."""
+    async def _encode(self, connection: StoreConnection, calls: Sequence[Call]) -> None:
+        """Make the arrays of a batch. New names get a number, which outlives a batch that fails."""
         numbers = self._numbers
         if len(numbers.names) > _MAX_NAMES:
             numbers.names.clear()
@@ -97,5 +97,7 @@ class JournalLink:
             for name, number, records in await connection.execute(_FIND_NAMES, (new,)):
                 numbers.names[name], numbers.records[name] = number, records
         rows = dict(calls)
-        kinds = needed_kinds(name for name, found in calls if found)
-        return {name: _encode(KINDS[name].objects(rows.get(name, ()), numbers)).decode() for name in kinds}
+        self._kinds = needed_kinds(name for name, found in calls if found)
+        self._values = {}
+        for name in self._kinds:
+            self._values.update(KINDS[name].arrays(rows.get(name, ()), numbers))

@@ -1,15 +1,17 @@
 """What the journal writes in one batch: one statement, with the fence of the node's life and the number of the batch.
 
 One statement is one transaction: a process that is stopped between two statements would keep its locks, and hold up
-its own death. All rows of one kind are one JSON array, which costs sender and server least together.
+its own death. The rows of one kind are one array for each of their columns.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 from attrs import define, field, frozen
 
+from adapters.postgres.arrays import BinaryArray, array_of
 from adapters.postgres.fence import FENCE
 from adapters.postgres.statements import Row, clean
 from adapters.sqlite.codec import encode_snapshot
@@ -18,6 +20,7 @@ from states.snapshot import Snapshot
 
 _MAX_INTEGER: Final = 2**63 - 1
 _ANY_LIFE: Final = -1
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @define
@@ -28,20 +31,21 @@ class JournalNumbers:
     records: dict[str, int] = field(factory=dict)
 
 
-Objects = list[dict[str, Any]]
+Columns = Sequence[Sequence[Any]]
+"""The values of each column, in the order of the kind's ``columns``."""
 
 
 @frozen(eq=False)
 class JournalRows:
-    """One kind of row: its columns in SQL, and the function that makes their JSON.
+    """One kind of row: its columns, each with its type, and the function that makes their values.
 
     Cells in ``names`` are names, which are stored by number; those in ``whole`` are whole numbers. With ``latest``, of
     rows with the same first so many cells only the last is stored. Kinds with a lower ``order`` come first.
     """
 
     name: str
-    columns: str
-    objects: Callable[[Sequence[Row], JournalNumbers], Objects]
+    columns: dict[str, str]
+    values: Callable[[Sequence[Row], JournalNumbers], Columns]
     names: tuple[int, ...] = ()
     whole: tuple[int, ...] = ()
     latest: int = 0
@@ -74,60 +78,58 @@ class JournalRows:
 
     @property
     def source(self) -> str:
-        """The rows in SQL, none if the batch is not to be stored."""
-        return f"turn CROSS JOIN json_to_recordset(%({self.name})s::json) AS given ({self.columns})"
+        """The rows in SQL, ``n`` is their order; none if the batch is not to be stored."""
+        arrays = ", ".join(f"%({self.name}_{column})s::{kind}[]" for column, kind in self.columns.items())
+        return f"turn CROSS JOIN unnest({arrays}) WITH ORDINALITY AS given ({', '.join(self.columns)}, n)"
 
-
-def _policies(rows: Sequence[Row], _: JournalNumbers) -> Objects:
-    return [{"key": key, "policy": policy} for key, policy in rows]
-
-
-def _lives(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
-    return [
-        {"account": numbers.names[account], "life": life, "at": at, "policy": policy, "snapshot": snapshot}
-        for account, life, at, policy, snapshot in rows
-    ]
-
-
-def _records(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
-    names, records, made = numbers.names, numbers.records, []
-    for place, row in enumerate(rows):
-        account = row[0]
-        records[account] = number = records[account] + 1
-        made.append({
-            "n": place, "account": names[account], "number": number, "life": row[1], "source": names[row[2]],
-            "event": names[row[3]], "target": names[row[4]], "rule": names[row[5]], "at": row[8], "dwell": row[9],
-            "counts": (row[6], row[7], row[10], row[11], row[12]), "body": row[13],
-        })  # fmt: skip
-    return made
-
-
-def _snapshots(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
-    return [
-        {
-            "account": numbers.names[account],
-            "number": numbers.records[account],
-            "at": at,
-            "snapshot": encode_snapshot(snapshot),
+    def arrays(self, rows: Sequence[Row], numbers: JournalNumbers) -> dict[str, BinaryArray]:
+        """Return the values of these rows by the names that ``source`` has for them."""
+        made = self.values(rows, numbers) if rows else [()] * len(self.columns)
+        return {
+            f"{self.name}_{column}": array_of(kind, values)
+            for (column, kind), values in zip(self.columns.items(), made, strict=True)
         }
-        for account, at, snapshot in rows
-    ]
 
 
-def _present(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
-    return [{"account": numbers.names[account], "life": life, "engine": engine} for account, life, engine in rows]
+def _plain(rows: Sequence[Row], _: JournalNumbers) -> Columns:
+    return list(zip(*rows, strict=True))
 
 
-def _logins(rows: Sequence[Row], numbers: JournalNumbers) -> Objects:
-    return [{"account": numbers.names[account], "login": login, "user_id": user} for account, login, user in rows]
+def _of_accounts(rows: Sequence[Row], numbers: JournalNumbers) -> Columns:
+    """Return the cells as they are, but for the first one, a name."""
+    accounts, *rest = zip(*rows, strict=True)
+    return [_numbers(accounts, numbers), *rest]
 
 
-POLICY: Final = JournalRows("policy", "key text, policy text", _policies, latest=1)
+def _numbers(names: Sequence[str], numbers: JournalNumbers) -> Sequence[int]:
+    return list(map(numbers.names.__getitem__, names))
+
+
+def _records(rows: Sequence[Row], numbers: JournalNumbers) -> Columns:
+    accounts, lives, sources, events, targets, rules, attempts, failures, at, dwell, *times, bodies = zip(
+        *rows, strict=True
+    )
+    records, counted = numbers.records, []
+    for account in accounts:
+        records[account] = number = records[account] + 1
+        counted.append(number)
+    named = [_numbers(each, numbers) for each in (accounts, sources, events, targets, rules)]
+    counts = [_encode(each).decode() for each in zip(attempts, failures, *times, strict=True)]
+    return [named[0], counted, lives, *named[1:], at, dwell, counts, bodies]
+
+
+def _snapshots(rows: Sequence[Row], numbers: JournalNumbers) -> Columns:
+    accounts, at, snapshots = zip(*rows, strict=True)
+    counted = [numbers.records[account] for account in accounts]
+    return [_numbers(accounts, numbers), counted, at, list(map(encode_snapshot, snapshots))]
+
+
+POLICY: Final = JournalRows("policy", {"key": "text", "policy": "text"}, _plain, latest=1)
 """(its key, policy as JSON)"""
 LIFE: Final = JournalRows(
     "life",
-    "account integer, life bigint, at double precision, policy text, snapshot text",
-    _lives,
+    {"account": "integer", "life": "bigint", "at": "double precision", "policy": "text", "snapshot": "text"},
+    _of_accounts,
     names=(0,),
     whole=(1,),
     latest=2,
@@ -136,30 +138,38 @@ LIFE: Final = JournalRows(
 """(account, life, at, the key of its policy, snapshot as JSON)"""
 RECORD: Final = JournalRows(
     "record",
-    """n bigint, account integer, number bigint, life bigint, source integer, event integer, target integer,
-    rule integer, at double precision, dwell double precision, counts text, body text""",
+    {
+        "account": "integer", "number": "bigint", "life": "bigint", "source": "integer", "event": "integer",
+        "target": "integer", "rule": "integer", "at": "double precision", "dwell": "double precision",
+        "counts": "text", "body": "text",
+    },
     _records,
     names=(0, 2, 3, 4, 5),
     whole=(1, 6, 7),
     order=2,
-)
+)  # fmt: skip
 """As ``adapters.sqlite.schema.RECORD``."""
 SNAPSHOT: Final = JournalRows(
     "snapshot",
-    "account integer, number bigint, at double precision, snapshot text",
+    {"account": "integer", "number": "bigint", "at": "double precision", "snapshot": "text"},
     _snapshots,
     names=(0,),
     latest=1,
     order=3,
 )
 """(account, at, the snapshot itself: most are followed by another one in the same batch, and are not encoded)"""
-PRESENCE: Final = JournalRows(
-    "present", "account integer, life bigint, engine text", _present, names=(0,), whole=(1,), order=4
-)
+_PRESENT: Final = {"account": "integer", "life": "bigint", "engine": "text"}
+PRESENCE: Final = JournalRows("present", _PRESENT, _of_accounts, names=(0,), whole=(1,), order=4)
 """(account, life, identity of the engine that lives it; None: none does any more)"""
-_ABSENCE: Final = JournalRows("absent", "account integer, life bigint, engine text", _present, names=(0,), order=5)
+_ABSENCE: Final = JournalRows("absent", _PRESENT, _of_accounts, names=(0,), order=5)
 LOGIN: Final = JournalRows(
-    "login", "account integer, login text, user_id bigint", _logins, names=(0,), whole=(2,), latest=1, order=6
+    "login",
+    {"account": "integer", "login": "text", "user_id": "bigint"},
+    _of_accounts,
+    names=(0,),
+    whole=(2,),
+    latest=1,
+    order=6,
 )
 """(account, fingerprint of its key, its user or None)"""
 
