@@ -62,12 +62,19 @@ def simulate(
     ] = None,
     seed: Annotated[int, Parameter(help="The same seed gives the same run.")] = 0,
     svg: Annotated[Path | None, Parameter(help="Draw the charts into this file.")] = None,
+    nodes: Annotated[
+        int | None,
+        Parameter(help="Plan a fleet of so many nodes on one database instead: its traffic, and how a takeover goes."),
+    ] = None,
+    kill: Annotated[int, Parameter(help="With --nodes: how many are killed at once.")] = 1,
+    store_cores: Annotated[int, Parameter(help="With --nodes: processors of the database's server.")] = 2,
     as_json: AsJson = False,
 ) -> None:
     """Run the config's accounts, or many more, in virtual time: the engine's own decisions over a model of the network.
 
     Nothing is connected, and nothing is written but --svg. It shows availability, attempts and handshakes at the peak,
-    the journal's rows, and how soon accounts are back after each fault.
+    the journal's rows, and how soon accounts are back after each fault. With --nodes, what a fleet of many nodes asks
+    of its database, how soon the accounts of nodes that are killed are back, and what breaks first.
     """
     length = parse_duration_option("--for", duration)
     if not 0 < length <= MOST_SECONDS:
@@ -76,6 +83,13 @@ def simulate(
         fail(EXIT_BAD_INPUT, f"--accounts: {accounts} must be from 1 to {MOST_SIMULATED:,}")
     if not 0 <= seed <= MOST_SEED:
         fail(EXIT_BAD_INPUT, f"--seed: {seed} must be a whole number from 0 to {MOST_SEED}")
+    if nodes is not None:
+        from engine.cli.simulate_nodes import plan_nodes  # noqa: PLC0415 - as below
+
+        if scenario is not None or svg is not None:
+            fail(EXIT_BAD_INPUT, "--nodes: it has no scenario and no picture; leave out --scenario and --svg")
+        plan_nodes(config, accounts, nodes, kill, store_cores=store_cores, seed=seed, as_json=as_json)
+        return
     from engine.simulate.drawing import draw  # noqa: PLC0415 - it imports much, for this command alone
     from engine.simulate.scenario import SimulatedScenario, built_in, load_scenario  # noqa: PLC0415
     from engine.simulate.summary import as_data, summarise  # noqa: PLC0415
