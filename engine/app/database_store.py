@@ -3,7 +3,7 @@
 Imported for a config with ``storage.database`` alone.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
 from engine.app.incidents import IncidentParts
 from engine.app.journal import FLUSH_TIMEOUT, closed_in_time, trouble_of
-from engine.app.node_store import DatabaseNodes
+from engine.app.node_store import DatabaseCommands, DatabaseNodes
 from engine.app.node_stores import StoreParts
 from engine.config import Config
 from engine.config.node import NodeSection
@@ -69,6 +69,10 @@ class DatabaseStore:
             details=details,
         )
         return DatabaseNodes(self.address, entry)
+
+    def commands(self, life: Callable[[], int]) -> DatabaseCommands:
+        """Return the commands from other hosts."""
+        return DatabaseCommands(self.address, life)
 
     def place(self, account: str, life: int, epoch: int) -> RowPlace:
         """Return the rows of a session."""

@@ -29,6 +29,7 @@ from engine.app.records import open_records
 from engine.app.reload import close_accounts
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, ConfigError, SandboxConfig
+from engine.control.inbox import CommandInbox
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
 from engine.node.assigner import Assigner
@@ -149,12 +150,16 @@ class EngineNode:
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""
         self.work.parts = NodeAccounts(self, engine, parts, handlers)
-        return [
+        watchers: list[Watcher] = [
             ("the accounts of the node", self.work.run),
             ("the end of the node's life", self._watch_refusals),
             ("the assignment of accounts", self.assigner.run),
             ("the lives of the node", partial(self.lives.run, partial(engine.use_parts, parts))),
         ]
+        commands = self.store.commands(lambda: self.lives.written)
+        if commands is not None and engine.control is not None:
+            watchers.append(("the commands from other hosts", CommandInbox(commands, engine.control).run))
+        return watchers
 
 
 @define(eq=False)

@@ -1,16 +1,19 @@
 """The store of all nodes, a PostgreSQL server, as one node sees it; imported for a config with a database alone."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from attrs import define, field
 
+from adapters.postgres.account_commands import CommandRows
 from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.errors import Fenced, NodeNameTaken, StoreError
 from adapters.postgres.nodes import BeatAnswer, LivingNode, NodeEntry, NodeRows
+from engine.control.inbox import StoreAway, StoredCommand
+from engine.control.protocol import CommandOutcome
 from engine.node.ports import LifeOver, NameTaken, StoreSilent
 
 TIMEOUTS: Final = StoreTimeouts(connect=2.0)
@@ -125,6 +128,68 @@ class DatabaseLine:
         """Free accounts."""
         with translated():
             return await self._accounts.release(life, accounts)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    """Raise the errors of the store as that of the commands' port."""
+    try:
+        yield
+    except StoreError as exc:
+        raise StoreAway(str(exc)) from exc
+
+
+@define(eq=False)
+class DatabaseCommands:
+    """Commands from other hosts to the accounts of a life: see ``engine.control.inbox.CommandStore``."""
+
+    address: StoreAddress
+    life: Callable[[], int]
+    """Returns the life that the node has now."""
+
+    async def connect(self) -> "DatabaseCommandLine":
+        """Connect. Raises ``StoreAway``."""
+        with _away():
+            connection = await StoreConnection.open(self.address, application="holdfast commands", writes=True)
+            rows = CommandRows(connection, self.life)
+            try:
+                await rows.listen()
+            except BaseException:
+                connection.close()
+                raise
+        return DatabaseCommandLine(connection, rows)
+
+
+@define(eq=False)
+class DatabaseCommandLine:
+    """One connection: see ``CommandLine`` for what its calls mean."""
+
+    connection: StoreConnection
+    rows: CommandRows
+
+    async def due(self) -> Sequence[StoredCommand]:
+        """Return the commands that wait."""
+        with _away():
+            return [StoredCommand(*row) for row in await self.rows.due()]
+
+    async def begin(self, numbers: Collection[int]) -> Collection[int]:
+        """Note who carries them out."""
+        with _away():
+            return await self.rows.begin(numbers)
+
+    async def answer(self, number: int, outcome: CommandOutcome) -> bool:
+        """Write an answer."""
+        with _away():
+            return await self.rows.answer(number, done=outcome.done, said=outcome.said)
+
+    async def notice(self) -> None:
+        """Wait for a hint."""
+        with _away():
+            await self.rows.notice()
 
     def close(self) -> None:
         """Close the connection."""

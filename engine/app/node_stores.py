@@ -3,7 +3,7 @@
 ``database_store.py`` has it in PostgreSQL, for nodes on many machines.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +18,7 @@ from adapters.telegram.usernames import UsernameKeeper
 from engine.alerts.ports import AlertClaims, AlertOutbox
 from engine.config import Config
 from engine.config.node import NodeSection
+from engine.control.inbox import CommandStore
 from engine.incidents.ports import LastingIncidents
 from engine.journal.ports import JournalStore
 from engine.node.ports import NodeStore
@@ -65,6 +66,9 @@ class SharedStore(Protocol):
 
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> NodeStore:
         """Return what the lease of a node goes over; ``details`` is what else it says of itself."""
+
+    def commands(self, life: Callable[[], int]) -> CommandStore | None:
+        """Return where commands from other hosts to the accounts of the present life are; None without other hosts."""
 
     def place(self, account: str, life: int, epoch: int) -> SessionPlace | None:
         """Return where the session of an account is for this ownership; None if it is in its file."""

@@ -1,6 +1,7 @@
 """``pause``, ``resume`` and ``retry``: commands to a running engine."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
 
 from attrs import asdict
 
@@ -18,7 +19,7 @@ from engine.cli.common import (
     say,
 )
 from engine.cli.declared import Parameter
-from engine.config import load
+from engine.config import Config, load
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
@@ -61,7 +62,9 @@ def _command(words: tuple[str, ...], verb: Verb, as_json: bool) -> None:
     with reporting_errors():
         config, account = config_and_account(words)
         settings = load(config)
-        match_accounts([each.name for each in settings.accounts], account)
+        names = match_accounts([each.name for each in settings.accounts], account)
+        if settings.storage.database is not None:
+            _command_nodes(settings, verb, names, as_json)
         holder = holder_of(settings.storage.directory / paths.LOCK)
         if holder is None:
             fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: {engine_command('run', config)}")
@@ -82,3 +85,18 @@ def _command(words: tuple[str, ...], verb: Verb, as_json: bool) -> None:
         else:
             say(*(outcome.said for outcome in outcomes))
         raise SystemExit(0 if all(outcome.done for outcome in outcomes) else EXIT_FAILED)
+
+
+def _command_nodes(settings: Config, verb: Verb, names: Sequence[str], as_json: bool) -> NoReturn:
+    """Have the nodes that have the accounts do it, from any host; exit."""
+    from engine.app.account_commands import NoNodeRuns, command_nodes  # noqa: PLC0415 - for such a config alone
+
+    try:
+        found = command_nodes(settings, verb, names)
+    except NoNodeRuns:
+        fail(EXIT_ENGINE_DOWN, f"no node runs; start one with: {engine_command('run', settings.path)}")
+    if as_json:
+        print(json_text([{**asdict(each.outcome), "node": each.node} for each in found], indent=2))
+    else:
+        say(*(f"{each.outcome.said}{f' (node {each.node})' if each.node else ''}" for each in found))
+    raise SystemExit(0 if all(each.outcome.done for each in found) else EXIT_FAILED)

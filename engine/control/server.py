@@ -98,6 +98,21 @@ class Commands(Protocol):
         """Apply the config as it is now, or only say what that would do; return the answer."""
 
 
+async def perform(commands: Commands, verb: Verb, account: str) -> CommandOutcome:
+    """Carry out a command to one account, whichever way it came. Raises ``ValueError`` for one that is none."""
+    match verb:
+        case Verb.PAUSE:
+            return await commands.pause(account)
+        case Verb.HOLD:
+            return await commands.hold(account)
+        case Verb.RESUME:
+            return await commands.resume(account)
+        case Verb.RETRY:
+            return await commands.retry(account)
+        case _:
+            raise ValueError(f"'{verb}' is no command to an account")
+
+
 class ProgramDoor(Protocol):
     """Serves programs that want to send requests through the engine."""
 
@@ -298,21 +313,13 @@ class ControlServer:
             return refuse(RefusalReason.UNKNOWN_ACCOUNT, sentence)
         outcomes: dict[str, CommandOutcome] = {}
 
-        async def perform(account: str) -> None:
-            match request.do:
-                case Verb.PAUSE:
-                    outcomes[account] = await self.commands.pause(account)
-                case Verb.HOLD:
-                    outcomes[account] = await self.commands.hold(account)
-                case Verb.RESUME:
-                    outcomes[account] = await self.commands.resume(account)
-                case _:
-                    outcomes[account] = await self.commands.retry(account)
+        async def carry_out(account: str) -> None:
+            outcomes[account] = await perform(self.commands, request.do, account)
 
         with anyio.move_on_after(self.commands.timeout):
             async with anyio.create_task_group() as tasks:
                 for account in accounts:
-                    tasks.start_soon(perform, account)
+                    tasks.start_soon(carry_out, account)
         late = f"the {request.do} was asked for, but nothing came of it in time; see its status"
         return {
             "ok": True,

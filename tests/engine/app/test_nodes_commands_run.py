@@ -48,9 +48,16 @@ async def test_a_drain_a_restart_and_a_resume_leave_each_account_with_one_owner(
                     said = await said_by(one, "nodes", "config.yaml")
                     found = [line.split()[:3] for line in said.splitlines()[1:3]]
                     assert found == [["one", "one", "alive"], ["two", "two", "alive"]]
+                    said = await said_by(two, "pause", "config.yaml", "Account 1")
+                    assert said == "Account 1 is paused (node one)\n"
+                    assert "paused; resume it" in await said_by(two, "status", "config.yaml", "Account 1")
+                    both = json.loads(await said_by(one, "resume", "config.yaml", "Account *", "--json"))
+                    assert [each["done"] for each in both] == [True, True], both
+                    assert "healthy" in await said_by(two, "retry", "config.yaml", "Account 2")
                     assert await one.finish(again, signal.SIGTERM) == 0
                     assert await two.finish(second, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
     said = await said_by(two, "nodes", "config.yaml", code=3)
     assert "No node runs" in said
+    assert "no node runs; start one with: " in await said_by(two, "pause", "config.yaml", "Account 1", code=3)
     assert clean(one, two), one.text + two.text
