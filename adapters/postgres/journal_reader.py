@@ -331,6 +331,16 @@ class StoreRecords:
         rows = self._select(f"SELECT {_name('account')} FROM present WHERE engine = %s", [engine])
         return {name for (name,) in rows}
 
+    def present_at_nodes(self) -> set[str]:
+        """Return the accounts whose stored snapshot was decided in the life of a node that owns them."""
+        rows = self._select(
+            """SELECT names.name FROM present JOIN names ON names.id = present.account
+                JOIN accounts ON accounts.name = names.name
+                JOIN nodes ON nodes.id = accounts.owner AND nodes.state <> 'dead'
+                WHERE present.engine = nodes.id::text"""
+        )
+        return {name for (name,) in rows}
+
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.
 

@@ -170,6 +170,10 @@ class JournalReader:
         )
         return {name for (name,) in rows if is_legible(name)}
 
+    def present_at_nodes(self) -> None:
+        """Return nothing: this file is one engine's."""
+        return
+
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.
 

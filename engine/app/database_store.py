@@ -94,7 +94,7 @@ class DatabaseStore:
             on_trouble = trouble_of(incidents)
             refused = anyio.Event()
             journal = await StoreJournal.open(
-                self.address, life, on_trouble=on_trouble, on_fenced=refused.set, engine=engine
+                self.address, life, on_trouble=on_trouble, on_fenced=refused.set, engine=str(life)
             )
             await parts.enter_async_context(closed_in_time(journal))
             pool = StorePool(self.address, application="holdfast jobs")

@@ -47,11 +47,13 @@ def read_statuses(directory: Path, reader: "JournalRecords") -> dict[str, Accoun
     """Return the status of every account that the journal has.
 
     A snapshot says where its account is if the engine that decided it holds the lock now. Its identity in the lock
-    file and in the journal decides that: process numbers are used again, and clocks can be wrong.
+    file and in the journal decides that: process numbers are used again, and clocks can be wrong. Among nodes it says
+    so if it was decided in the life that owns the account.
     """
     with reader.read_transaction():
-        holder = holder_of(directory / paths.LOCK)
-        present = reader.present(holder.engine) if holder is not None else set()
+        if (present := reader.present_at_nodes()) is None:
+            holder = holder_of(directory / paths.LOCK)
+            present = reader.present(holder.engine) if holder is not None else ()
         return {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
 
 

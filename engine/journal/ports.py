@@ -4,7 +4,7 @@ Two adapters match them: ``adapters.sqlite`` (a file of one engine) and ``adapte
 tests in ``tests/storage`` say what both must do.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
@@ -189,6 +189,12 @@ class JournalRecords(Protocol):
 
     def present(self, engine: str) -> set[str]:
         """Return the accounts whose stored snapshot was decided by the engine of this identity."""
+
+    def present_at_nodes(self) -> Collection[str] | None:
+        """Return the accounts whose stored snapshot was decided in the node's life that owns them now.
+
+        None where the accounts are one engine's, and ``present`` says it.
+        """
 
     def lives(self, account: str | None = None, *, from_life: int = 0) -> Sequence[AccountLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number."""

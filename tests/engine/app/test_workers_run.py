@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from unittest.mock import ANY
 
 import anyio
 import psycopg
@@ -86,6 +87,9 @@ async def test_the_accounts_of_a_killed_worker_go_on_at_another_at_once(tmp_path
         one = await fleet.with_workers()
         async with running(fleet, one) as parent:
             assert fleet.shares() == {"one#1": 2, "one#2": 2}
+            assert await one.command("status", "config.yaml", "--json") == (0, ANY)
+            code, said = await one.command("retry", "config.yaml", "*")
+            assert (code, said.count("is healthy; it is asked for a sign of life now")) == (0, 4)
             killed = pid_of(one, 2)
             os.kill(killed, signal.SIGKILL)
             await fleet.until(lambda: fleet.shares() == {"one#1": 4}, one)
