@@ -7,7 +7,7 @@ import pytest
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Policy, State
-from states.events import NetworkLost, StopRequested
+from states.events import AuthRejected, NetworkLost, StopRequested
 from states.schedules import Backoff, BackoffSchedules
 from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
 from tests.engine.fleet.harness import FleetHarness
@@ -156,6 +156,24 @@ async def test_a_connection_is_dropped_at_once_whatever_it_is_doing(doing: str) 
         await anyio.sleep(600)
         assert len(connector.opened) == 1
         assert connector.open_now == 0
+        supervisor.stop.set()
+
+
+async def test_a_session_that_cannot_be_written_keeps_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dropped account has no connection any more, though its life still waits for a store that does not answer."""
+    connector = FakeConnector(outcomes=[AuthRejected()])
+    monkeypatch.setattr(FakeConnector, "settle", lambda self: anyio.sleep_forever())
+    supervisor = Supervisor({"A": runner_for(connector, MemoryJournal())}, anyio.Event(), grace=15)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await until(supervisor.runners["A"], State.AUTH_FAILED)
+        await anyio.sleep(0.1)
+        now = anyio.current_time()
+        supervisor.abort(["A"])
+        await supervisor.unlinked(["A"])
+        assert anyio.current_time() == now
+        await supervisor.remove("A", "another node may have it")
+        assert 1 < anyio.current_time() - now < 6
         supervisor.stop.set()
 
 

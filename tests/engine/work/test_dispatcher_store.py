@@ -140,3 +140,18 @@ async def test_a_stop_while_a_begin_is_stored_leaves_nothing_behind(lines: Lines
     assert anyio.current_time() - stops_at <= 4.5
     assert (log.begins, store.jobs[number].state) == ([], JobState.QUEUED)
     assert not said(lines, "does not end")
+
+
+async def test_a_dispatcher_whose_store_takes_nothing_any_more_ends_without_it(lines: Lines) -> None:
+    """Its functions are cancelled, and nothing is stored: another one goes on, here or elsewhere, from what is."""
+    log, store = RunLog(), MemoryStore()
+    number = store.add("paged")
+    async with dispatching({"paged": log.paged}, store) as harness:
+        await anyio.sleep(15)
+        store.fails = {"save", "flush", "give_back"}
+        harness.dispatcher.abandoned = True
+    assert anyio.current_time() <= 15.1
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    assert left == []
+    assert not said(lines, "Jobs wait")
+    assert store.kill().jobs[number].state is JobState.RUNNING
