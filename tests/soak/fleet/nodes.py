@@ -12,7 +12,6 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-from engine.app.node import LIFE_LOST
 from tests.engine.harness import STRICT, EngineHarness
 from tests.soak.fleet.clock import SetClock
 from tests.soak.fleet.wires import Wire
@@ -107,10 +106,11 @@ class FleetNode:
         self.process = None
         now = anyio.current_time()
         if self.doomed is None:
-            lost = code == 1 and LIFE_LOST in " ".join(self.tail.split())
-            how = {-signal.SIGKILL: "its deadline's timer"}.get(code, "a lost lease" if lost else f"exit code {code}")
+            # What the store says at a start ends that in a sentence; nothing but the kernel ends a node that runs.
+            refused = code == 1 and self.text[self._log_begin :].rstrip().rpartition("\n")[2].count("❌ postgresql://")
+            how = "its deadline's timer" if code == -signal.SIGKILL else "no store at the start" if refused else "?"
             self.ends.append(how)
-            if not lost and code != -signal.SIGKILL:
+            if how == "?":
                 self.odd.append(f"{self.name} ended by itself with {code}:\n{self.tail[-3000:]}")
             self._start_at = now + AGAIN_SECONDS
         elif self.doomed == "SIGTERM" and code != 0 and self.text[self._log_begin :]:  # otherwise it had not begun
