@@ -16,9 +16,9 @@ from adapters.postgres.errors import translating_store_errors
 from adapters.sqlite.codec import policy_key
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.incident_reader import incident_from
-from adapters.storage_copy.errors import CopyRefused, NotStorable
+from adapters.storage_copy.errors import CopyRefused
 from adapters.storage_copy.numbering import JournalNumbering
-from adapters.storage_copy.rows import is_time, plain_real
+from adapters.storage_copy.rows import plain_real
 from adapters.storage_copy.tables import (
     ALERTS,
     INCIDENTS,
@@ -227,8 +227,6 @@ class PostgresSide:
         with self._copy("journal", types) as add:
             for row in self._numbered(JOURNAL, rows):
                 seq, at, account, life, source, event, target, rule, *numbers, dwell, body = row
-                if not is_time(at):
-                    raise NotStorable(f"{self.address}: {JOURNAL.named(row)}: {at} is no time; mend or delete that row")
                 counts[account] = number = counts.get(account, 0) + 1
                 hour = floor(at / 3600)
                 hours[hour] = min(seq, hours.get(hour, seq))

@@ -1,6 +1,5 @@
 """Rows on their way: what the other store could not have is found before anything is written, and all are summed up."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from typing import Any, Final
@@ -9,7 +8,7 @@ import msgspec
 from attrs import define, field
 
 from adapters.storage_copy.errors import NotStorable
-from adapters.storage_copy.tables import CopiedTable, Row
+from adapters.storage_copy.tables import JOURNAL, CopiedTable, Row
 
 _TYPES: Final[dict[str, type]] = {
     "int": int, "real": float, "text": str, "bool": bool, "blob": bytes, "name": str, "account": str,
@@ -56,15 +55,18 @@ class RowCheck:
     """Types that rows have had, and may have."""
     _texts: tuple[int, ...] = field(init=False)
     _reals: tuple[int, ...] = field(init=False)
+    _at: int | None = field(init=False)
+    """Which column has to be a time: records are found by it."""
 
     def __attrs_post_init__(self) -> None:
         kinds = [column.kind for column in self.table.columns]
         self._texts = tuple(place for place, kind in enumerate(kinds) if _TYPES[kind] is str)
         self._reals = tuple(place for place, kind in enumerate(kinds) if kind == "real")
+        self._at = [column.name for column in self.table.columns].index("at") if self.table is JOURNAL else None
 
     def checked(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows. Raises ``NotStorable`` for one that cannot be stored."""
-        good, texts, reals = self._good, self._texts, self._reals
+        good, texts, reals, at = self._good, self._texts, self._reals, self._at
         for row in rows:
             types = tuple(map(type, row))
             if types not in good:
@@ -77,6 +79,8 @@ class RowCheck:
             for place in reals:
                 if row[place] is not None and row[place] != row[place]:
                     self._refuse(row, place, "is no number (NaN), which SQLite cannot store")
+            if at is not None and not abs(row[at]) < MAX_TIME:
+                self._refuse(row, at, f"is no time ({row[at]})")
             yield row
 
     def _check_types(self, row: Row, types: tuple[type, ...]) -> None:
@@ -118,11 +122,6 @@ def is_storable(text: str) -> bool:
 def clean_text(text: str) -> str:
     """Return a text with U+FFFD in place of what PostgreSQL cannot have."""
     return text.replace("\0", "\ufffd").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def is_time(value: float) -> bool:
-    """Return whether a number can be a time in Unix seconds."""
-    return math.isfinite(value) and abs(value) < MAX_TIME
 
 
 Progress = Callable[[str, int], None]
