@@ -35,6 +35,7 @@ from adapters.postgres.session_sql import (
     refusal_text,
     storable,
 )
+from adapters.postgres.withheld import SECONDS, withheld
 from adapters.session import file as files
 from adapters.session.backup import set_aside
 from adapters.session.contents import Contents, Identity, key_fingerprint
@@ -59,7 +60,20 @@ _COUNTS: Final = """
         (SELECT count(*) FROM session_files WHERE account = %s)"""
 _BACK: Final = "UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp() WHERE account = %s"
 _AWAY: Final = "UPDATE sessions SET taken_to = %s, changed_at = clock_timestamp() WHERE account = %s"
-_FREED: Final = "UPDATE accounts SET owner = NULL, epoch = epoch + 1 WHERE id = %s"
+_FREED: Final = "UPDATE accounts SET owner = NULL, epoch = epoch + 1, withheld_until = 'infinity' WHERE id = %s"
+_STILL_WITHHELD: Final = f"""UPDATE accounts SET withheld_until = clock_timestamp() + interval '{SECONDS:.0f} s'
+    WHERE id = %s"""
+_REPLACED: Final = (
+    """INSERT INTO replaced_logins (account, dc_id, address, port, key, login, taken_to)
+        SELECT account, dc_id, address, port, key, login, taken_to FROM sessions WHERE account = %s""",
+    "DELETE FROM session_entities WHERE account = %s",
+    "DELETE FROM session_states WHERE account = %s",
+    "DELETE FROM session_files WHERE account = %s",
+)
+"""What becomes of a login that was taken out when another one comes in its place: it is kept, and what it knew is in
+the file to which it was taken."""
+PATIENCE: Final = 45.0
+"""Seconds that the node that owns an account has to give it up."""
 
 
 @frozen
@@ -102,12 +116,13 @@ async def prepare_store(address: StoreAddress) -> None:
         connection.close()
 
 
-def bring(address: StoreAddress, account: str, path: Path) -> Brought:
+def bring(address: StoreAddress, account: str, path: Path, *, patience: float = PATIENCE) -> Brought:
     """Move a session file of Telethon's into a store, as the session of this account. Blocks.
 
-    The file keeps its content under another name, which no program opens. Raises ``SessionError`` for a file that
-    another program uses, that is no session or has no login, or that belongs to another account of the store;
-    ``StorageError``, and ``OSError``. The file is then where it was.
+    A node that owns the account gives it up before, for which it has ``patience`` seconds, and the nodes may have it
+    when the file has its other name, under which it keeps its content and no program opens it. Raises ``SessionError``
+    for a file that another program uses, that is no session or has no login, or that belongs to another account of the
+    store; ``StorageError``, and ``OSError``. The file is then where it was.
     """
     if not path.exists():
         raise NotASession(f"{path}: there is no such session file; check its path")
@@ -119,10 +134,11 @@ def bring(address: StoreAddress, account: str, path: Path) -> Brought:
         claim = LoginClaim(account, path)
         claim.take(key_fingerprint(mine.identity.key))
         try:
-            known = _store(address, account, path, mine)
-            _compare(address, account, path, mine, exactly=not known)
-            aside = set_aside(path, BROUGHT)
-            files.sync_directory(path.parent)
+            with withheld(address, account, patience=patience):
+                known = _store(address, account, path, mine)
+                _compare(address, account, path, mine, exactly=not known)
+                aside = set_aside(path, BROUGHT)
+                files.sync_directory(path.parent)
         finally:
             claim.release()
     finally:
@@ -130,11 +146,12 @@ def bring(address: StoreAddress, account: str, path: Path) -> Brought:
     return Brought(account, aside, len(mine.entities), known)
 
 
-def take(address: StoreAddress, account: str, path: Path) -> int:
+def take(address: StoreAddress, account: str, path: Path, *, patience: float = PATIENCE) -> int:
     """Write an account's session into a new file of Telethon's; return how many users and chats it has. Blocks.
 
-    The file is for this user alone. From then on nobody uses the session in the store, until ``bring`` brings the file
-    back. Raises ``SessionError`` if a node owns the account, if it has no login, or was taken elsewhere;
+    The file is for this user alone. A node that owns the account gives it up before, for which it has ``patience``
+    seconds. From then on nobody uses the session in the store, until ``bring`` brings the file back. Raises
+    ``SessionError`` if a node still owns the account, if it has no login, or was taken elsewhere;
     ``FileExistsError``, for no file is overwritten; ``StorageError``, and other ``OSError``.
     """
     if os.path.lexists(path):
@@ -143,7 +160,10 @@ def take(address: StoreAddress, account: str, path: Path) -> int:
     to = f"{os.path.abspath(path)} on {socket.gethostname()}"
     if len(to) > MAX_SHOWN or not to.isprintable():
         raise NotASession("the path is too long, or cannot be printed; name another one")
-    with blocking_store(address, application="holdfast session take") as store:
+    with (
+        withheld(address, account, patience=patience),
+        blocking_store(address, application="holdfast session take") as store,
+    ):
         number = _mark_taken(store, account, to)
         contents = read_session_rows(store, number)
     write_session_file(path, contents)
@@ -161,14 +181,20 @@ def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> b
         found = _Found(*store.rows(_LOOK, (account,))[0])
         if found.login == login and found.taken_to is None:
             return True
-        if found.login and found.login != login:
+        if found.owner is not None:
+            raise _owned(store, account, found)
+        if found.login and found.login != login and found.taken_to is None:
             raise SessionError(
                 f"{path}: the account {account} has another login in the database, which is not overwritten; take that "
                 "one out first with 'session take'"
             )
+        if found.login and found.login != login:
+            for statement in _REPLACED:
+                store.rows(statement, (found.account,))
         for statement, values in session_writes(found.account, mine):
             store.rows(statement, values)
         store.rows(_BACK, (found.account,))
+        store.rows(_STILL_WITHHELD, (found.account,))
     return False
 
 
@@ -208,6 +234,14 @@ def _address(identity: Identity) -> tuple[Any, ...]:
 # --- out of the store ------------------------------------------------------------------------------------------------
 
 
+def _owned(store: BlockingStore, account: str, found: _Found) -> SessionError:
+    """Return the error for an account that a node has claimed all the same."""
+    return SessionError(
+        f"{store.address}: {found.owner} owns the account {account} and may be connected with it, so nothing was done; "
+        "give the command again"
+    )
+
+
 def _mark_taken(store: BlockingStore, account: str, to: str) -> int:
     """Commit that the session goes there; return the account's number."""
     with store.transaction():
@@ -216,10 +250,7 @@ def _mark_taken(store: BlockingStore, account: str, to: str) -> int:
         if found is None or not found.login:
             raise SessionError(f"{store.address}: the account {account} has no login in the database")
         if found.owner is not None:
-            raise SessionError(
-                f"{store.address}: {found.owner} owns the account {account} and may be connected with it; stop that "
-                "node, or have it give the account away, and take the session then"
-            )
+            raise _owned(store, account, found)
         if found.taken_to is not None and found.taken_to != to:
             raise SessionError(
                 f"{taken_away(f'{store.address} ({account})', found.taken_to)}; if it is lost, name that same path "

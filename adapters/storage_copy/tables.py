@@ -150,6 +150,7 @@ LEFT_OUT_OF_POSTGRES: Final = {
     "accounts": "the accounts come from the config, and their owners were processes",
     "nodes": "lives of processes",
     "account_commands": "commands of people to nodes that run",
+    "replaced_logins": "logins that nobody uses any more, in whose place others were brought",
     "settled_servers": "which server nodes have watched",
     "present": LEFT_OUT_OF_SQLITE["present"],
     "journal_hours": "made from the journal",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 NO_DATABASE = "storage.database is left out, so sessions are files: name a PostgreSQL database there first"
+BEYOND_GRACE = 30.0
+"""Seconds beyond the grace of ``shutting_down`` that a node has to give an account up."""
 
 
 @app.command("bring")
@@ -47,7 +49,7 @@ def bring_sessions(
     """Move session files into the database that storage.database names.
 
     What is committed is read back, and then the file gets a name that no program opens; it keeps its content. A file
-    that is in use is left alone. If it was interrupted, give it again.
+    that is in use is left alone. Nodes may run; one takes the account afterwards. If it was interrupted, give it again.
 
     Exit code 0 if all are done, 1 if one could not be moved, 2 for a file of no account.
     """
@@ -65,7 +67,7 @@ def bring_sessions(
         failed = False
         for account, file in accounts:
             try:
-                done = bring(address, account.name, file)
+                done = bring(address, account.name, file, patience=_patience(settings))
             except StorageError as exc:
                 failed = True
                 _print(as_json, {"account": account.name, "error": str(exc)}, f"❌ {account.name}: {exc}")
@@ -91,8 +93,8 @@ def take_session(
 ) -> None:
     """Take an account's session out of the database into a new file of Telethon's, for your eyes only.
 
-    From then on no node uses the session, until 'session bring' brings the file back. No node may own the account.
-    Nothing is overwritten, and if it was interrupted, give it again with the same file.
+    The node that has the account gives it up first. From then on no node uses the session, until 'session bring' brings
+    the file back. Nothing is overwritten, and if it was interrupted, give it again with the same file.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account.
     """
@@ -103,7 +105,7 @@ def take_session(
         from adapters.postgres.session_moves import take  # noqa: PLC0415 - needs psycopg
 
         try:
-            entities = take(address, one.name, target)
+            entities = take(address, one.name, target, patience=_patience(settings))
         except FileExistsError:
             fail(EXIT_FAILED, f"{target}: there is a file already, and it is not overwritten; name another with --to")
         text = f"✅ {one.name}: {target} has its session, with {entities:,} users and chats"
@@ -113,6 +115,11 @@ def take_session(
                 "⚠️ No node connects with it now. Keep the file as private as a password, use it in one program only, "
                 "and bring it back with 'session bring'"
             )
+
+
+def _patience(settings: Config) -> float:
+    """Return how long a node may take to give an account up: it learns of that from a beat, and closes a connection."""
+    return settings.states.shutting_down.grace + BEYOND_GRACE
 
 
 def address_of(settings: Config) -> "StoreAddress":

@@ -2,6 +2,8 @@
 
 import asyncio
 import stat
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +23,7 @@ from adapters.session.login_claim import LoginClaim
 from tests.adapters.session.support import KEY, change, telethons, user
 from tests.adapters.session.test_oracle import answers
 from tests.storage.session_stores import RowSessions
+from tests.timeouts import TIMEOUT
 
 OTHER = b"o" * 256
 
@@ -212,21 +215,59 @@ def test_a_database_that_gives_something_else_back_keeps_the_file(
     refused(address, account.name, path, SessionNotSaved, "does not give back what was written")
 
 
-def test_who_is_owned_by_a_living_node_is_not_taken(
+def test_who_is_owned_by_a_living_node_is_neither_taken_nor_brought(
     account: RowSessions, address: StoreAddress, path: Path, tmp_path: Path
 ) -> None:
-    """Its node may be connected; a dead one's is taken, and that one's late writes are refused."""
+    """Its node may be connected, and does not give it away; a dead one's is taken, and its late writes are refused."""
     bring(address, account.name, path)
     session = owned(account)
-    with pytest.raises(SessionError, match="node node 2 of A on host owns the account A"):
-        take(address, account.name, tmp_path / "b.session")
+    with pytest.raises(SessionHeld, match=r"node node 2 of A on host has not given the account A away within 0\.1 s"):
+        take(address, account.name, tmp_path / "b.session", patience=0.1)
+    with pytest.raises(SessionHeld, match="node node 2 of A on host has not given the account A away"):
+        bring(address, account.name, telethons(tmp_path / "c.session", OTHER), patience=0.1)
     assert not (tmp_path / "b.session").exists()
+    assert account.execute("SELECT withheld_until, owner IS NULL FROM accounts") == [(None, False)]
     account.execute("UPDATE nodes SET state = 'dead'")
     take(address, account.name, tmp_path / "b.session")
     session.process_entities([user(500)])
     with pytest.raises(SessionHeld):
         session.flush().wait()
     assert 500 not in account.ids()
+
+
+def test_a_node_gives_an_account_up_for_a_take_and_nobody_claims_it(
+    account: RowSessions, address: StoreAddress, path: Path, tmp_path: Path
+) -> None:
+    """It is withheld from all nodes until the file is brought back and has its other name."""
+    bring(address, account.name, path)
+    owned(account).close()
+    found = list[Any]()
+
+    def give_up() -> None:
+        while not account.execute("SELECT 1 FROM accounts WHERE withheld_until < 'infinity'"):
+            time.sleep(0.01)
+        account.execute("UPDATE accounts SET owner = NULL")
+
+    node = threading.Thread(target=give_up)
+    node.start()
+    take(address, account.name, tmp_path / "b.session", patience=TIMEOUT)
+    node.join()
+    assert account.execute("SELECT withheld_until = 'infinity', owner FROM accounts") == [(True, None)]
+    bring(address, account.name, tmp_path / "b.session")
+    found = account.execute("SELECT withheld_until, taken_to FROM accounts JOIN sessions ON account = id")
+    assert found == [(None, None)]
+
+
+def test_another_login_takes_the_place_of_one_that_was_taken(
+    account: RowSessions, address: StoreAddress, path: Path, tmp_path: Path
+) -> None:
+    """As after a new login: it begins with what its own file knows, and the old login is kept besides."""
+    bring(address, account.name, path)
+    take(address, account.name, tmp_path / "old.session")
+    bring(address, account.name, telethons(tmp_path / "new.session", OTHER, entities=2))
+    assert account.key() == OTHER
+    assert 50 not in account.ids()
+    assert account.execute("SELECT key, taken_to LIKE '%%old.session%%' FROM replaced_logins") == [(KEY, True)]
 
 
 def test_no_file_is_overwritten_and_no_account_made_up(

@@ -61,3 +61,31 @@ async def test_a_drain_a_restart_and_a_resume_leave_each_account_with_one_owner(
     assert "No node runs" in said
     assert "no node runs; start one with: " in await said_by(two, "pause", "config.yaml", "Account 1", code=3)
     assert clean(one, two), one.text + two.text
+
+
+@pytest.mark.slow
+async def test_a_session_is_taken_from_running_nodes_and_brought_back(tmp_path: Path, store_url: str) -> None:
+    """Its node gives the account up by itself, no node claims it meanwhile, and it goes on when it is back."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one = await nodes.node("one", lease="60s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), one)
+            said = await said_by(one, "session", "take", "config.yaml", "Account 1", "--to", "away.session")
+            assert "away.session has its session" in said
+            assert nodes.owners() == {"Account 1": None, "Account 2": "one"}
+            said = await said_by(one, "nodes", "config.yaml")
+            assert "1 account has no node: the session was taken out with 'session take'" in said
+            said = await said_by(one, "retry", "config.yaml", "Account 1", code=1)
+            assert "so no node has it; bring it back with 'session bring'" in said
+            said = await said_by(one, "move", "config.yaml", "Account 1", "one", code=2)
+            assert "was taken to" in said
+            (one.directory / "away.session").rename(one.directory / "account1.session")
+            assert "its session is in the database" in await said_by(one, "session", "bring", "config.yaml")
+            await nodes.until(lambda: nodes.owners() == dict.fromkeys(ACCOUNTS, "one"), one)
+            await nodes.until(lambda: nodes.healthy() == {"Account 1": 2, "Account 2": 1}, one)
+            assert one.text.count("This node has taken accounts") == 2
+            assert await one.finish(first, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert clean(one), one.text
