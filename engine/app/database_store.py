@@ -27,6 +27,7 @@ from adapters.postgres.live_rows import Ownership
 from adapters.postgres.migrate import migrate
 from adapters.postgres.nodes import NodeEntry, NodeRows, plain
 from adapters.postgres.outbox import PostgresOutbox
+from adapters.postgres.remote import PostgresRemote
 from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
 from engine.app.incidents import IncidentParts
@@ -112,6 +113,7 @@ class DatabaseStore:
                 incidents=PostgresIncidents(writer=writer, link=link, life=life, node=node),
                 outbox=outbox,
                 claims=outbox,
+                remote=PostgresRemote(writer, link, life),
                 refused=refused,
             )
 

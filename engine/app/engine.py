@@ -22,6 +22,7 @@ from adapters.telegram.usernames import Usernames
 from engine import paths
 from engine.alerts.ports import AlertClaims
 from engine.app.account import Account
+from engine.app.account_places import AccountPlaces
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentHome, IncidentParts
@@ -49,6 +50,7 @@ from engine.incidents.watch import IncidentWatch
 from engine.journal.follow import JournalFollower
 from engine.journal.ports import JournalStore
 from engine.journal.retention import Prunable
+from engine.remote.feeds import UpdateStore
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -343,8 +345,8 @@ class Engine:
             known = await restoration.restore()
             parts.push_async_callback(restoration.remember)
         usernames.begin(await keeper.load())  # after accounts got their new names
-        accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
-        self.remote = RemoteParts(lambda: self.config, accounts, own.remote, self._handlers)
+        updates: UpdateStore = own.remote if shared is None else shared.remote
+        self.remote = RemoteParts(lambda: self.config, self._remote_accounts(made), updates, self._handlers)
         await self.remote.begin()
         watch.begin(list(self._accounts) if node is None else None, [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
@@ -357,9 +359,17 @@ class Engine:
         The accounts are gone by then, and come again with its claims.
         """
         await self.incidents.use_home(shared, shared.claims)
+        self.remote.feeds.store = shared.remote
         parts.use_store(shared.journal, shared.usernames, shared.ledger)
         self._journal = shared.journal
         self.jobs.reopen(shared.jobs)
+
+    def _remote_accounts(self, parts: FleetParts) -> RemoteAccounts:
+        """Return the accounts as other programs use them."""
+        storage, places = self.config.storage, None
+        if self._node is not None:
+            places = AccountPlaces(storage, str(storage.directory.absolute()))
+        return RemoteAccounts(lambda: self._accounts, parts.connectors, self.fleet.runners.__contains__, places)
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""

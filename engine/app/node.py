@@ -21,7 +21,7 @@ from adapters.telegram import Datacenter
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
-from engine.app.node_details import details_of
+from engine.app.node_details import details_of, this_machine
 from engine.app.node_lives import NodeLives
 from engine.app.node_stores import SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 
 LIFE: Final = Path("node.life")
 """Below ``storage.directory``: the life of the node that was begun last, and where."""
-BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-"""Differs with each start of a machine; other systems than Linux have none."""
 LEAVES: Final = "another node takes the account"
 
 log = structlog.get_logger("holdfast.node")
@@ -56,11 +54,6 @@ def refuse_what_nodes_lack(config: Config) -> None:
         lacks.append(
             "telegram.datacenter: a sandbox is of one engine, and storage.database is shared; leave one of them out, "
             "or start 'python -m adapters.sandbox' and give its address"
-        )
-    if config.remote.programs:
-        lacks.append(
-            "remote.programs: other programs cannot use the accounts of nodes yet, for their updates do not go from "
-            "node to node with the account; leave them out"
         )
     if lacks:
         raise ConfigError(config.path, lacks)
@@ -179,7 +172,8 @@ class NodeAccounts:
         self._datacenter = datacenter_outside(config)
 
     async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
-        """Return where accounts were left, by whichever node had them."""
+        """Return where accounts were left, by whichever node had them; other programs' updates go on there, too."""
+        await self.engine.remote.feeds.load(names)
         read = partial(_read_left, self.engine.config, frozenset(names))
         return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
 
@@ -209,6 +203,7 @@ class NodeAccounts:
     def forget(self, names: Collection[str]) -> None:
         """Forget accounts that the fleet has no more."""
         self.parts.forget(names)
+        self.engine.remote.leave(names)
         if (watch := self.engine.incidents.watch) is not None:
             for name in names:
                 watch.forget(name)
@@ -255,6 +250,7 @@ def _place_of(file: Path) -> list[Any] | None:
     """Return which directory this is, in which start of the machine; None where that cannot be told."""
     try:
         found = file.parent.stat()
-        return [BOOT.read_text(encoding="ascii").strip(), found.st_dev, found.st_ino]
     except OSError:
         return None
+    machine = this_machine()
+    return None if machine is None else [machine, found.st_dev, found.st_ino]

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve
@@ -11,13 +12,32 @@ from attrs import evolve
 from engine.config import Config
 
 DISTRIBUTION: Final = "holdfast-telegram"
+BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+"""Differs with each start of a machine; other systems than Linux have none."""
 DIGEST: Final = 12
 """Characters of a digest, which tells configs apart. Of secrets there is none."""
 
 
 def details_of(config: Config) -> dict[str, Any]:
-    """Return what the others, and commands on any host, may know of this node."""
-    return {"version": _version(), "pid": os.getpid(), "config": digests_of(config)}
+    """Return what the others, and commands on any host, may know of this node.
+
+    Programs on the same machine find its socket by ``directory``.
+    """
+    return {
+        "version": _version(),
+        "pid": os.getpid(),
+        "config": digests_of(config),
+        "machine": this_machine(),
+        "directory": str(config.storage.directory.absolute()),
+    }
+
+
+def this_machine() -> str | None:
+    """Return what distinguishes this start of this machine from all others; None where that cannot be told."""
+    try:
+        return BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def digests_of(config: Config) -> Mapping[str, str]:

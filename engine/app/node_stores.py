@@ -22,6 +22,7 @@ from engine.control.inbox import CommandStore
 from engine.incidents.ports import LastingIncidents
 from engine.journal.ports import JournalStore
 from engine.node.ports import NodeStore
+from engine.remote.feeds import UpdateStore
 from engine.work.ports import WorkStorage
 
 if TYPE_CHECKING:  # these import the engine's parts
@@ -47,6 +48,8 @@ class StoreParts:
     outbox: AlertOutbox
     claims: AlertClaims
     """Says which node sends a message."""
+    remote: UpdateStore
+    """The updates that wait for other programs."""
     refused: anyio.Event = field(factory=anyio.Event)
     """Set when the store has refused something because the life is over."""
 

@@ -1,7 +1,7 @@
 """The door of an engine for other programs, and the accounts behind it. A composition root."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -10,21 +10,22 @@ from attrs import define, field
 from telethon import events
 
 from adapters.sqlite import StorageError
-from adapters.sqlite.remote import RemoteStore
 from adapters.system import ContinuousClock
 from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.remote_calls import RemoteCalls
 from adapters.telegram.remote_updates import encode_update, is_for_programs, is_numbered, mark_of
 from engine.app.account import Account, NotReady
+from engine.app.account_places import AccountPlaces
 from engine.app.handlers import Handlers
 from engine.config import Config
 from engine.remote.door import Door
-from engine.remote.feeds import Feeds
+from engine.remote.feeds import Feeds, UpdateStore
 from engine.remote.frames import FailureKind
-from engine.remote.ports import NotCarriedOut
+from engine.remote.ports import NotCarriedOut, Whereabouts
 from engine.remote.programs import Programs
 
 RETRY_SECONDS: Final = 5.0
+GONE: Final = "this node does not have the account any more"
 
 
 def unset_time() -> Callable[[], float]:
@@ -41,6 +42,10 @@ class RemoteAccounts:
     accounts: Callable[[], Mapping[str, Account]]
     """Returns them as they are now."""
     connectors: Mapping[str, TelegramConnector]
+    has: Callable[[str], bool] = lambda account: True
+    """Whether the engine has an account now; where nodes share them, another one may."""
+    places: AccountPlaces | None = None
+    """Where the accounts are that other nodes have; None: there are no others."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -56,6 +61,14 @@ class RemoteAccounts:
         if session is not None:
             return int(session.dc_id or 0)
         return connector.datacenter.id if connector.datacenter is not None else 0
+
+    async def elsewhere(self, account: str) -> Whereabouts | None:
+        """Return where an account is that this engine does not have."""
+        return None if self.places is None or self.has(account) else await self.places.of(account)
+
+    async def peers(self) -> Sequence[str]:
+        """Return the data directories of the other nodes on this machine."""
+        return () if self.places is None else await self.places.peers()
 
     async def client(self, account: str) -> Any:
         """Wait for the client of an account. Raises ``NotCarriedOut`` if no waiting helps."""
@@ -74,7 +87,7 @@ class RemoteParts:
 
     config: Callable[[], Config]
     accounts: RemoteAccounts
-    store: RemoteStore
+    store: UpdateStore
     handlers: Handlers
     programs: Programs = field(init=False)
     feeds: Feeds = field(init=False)
@@ -96,6 +109,12 @@ class RemoteParts:
     async def begin(self) -> None:
         """Go on where the file is. Raises ``StorageError``."""
         await self.feeds.load()
+
+    def leave(self, accounts: Iterable[str]) -> None:
+        """Let go of accounts that go on at another node; their programs connect again, and are told where that is."""
+        for name in accounts:
+            self.door.end(name, GONE)
+            self.feeds.leave(name)
 
     async def use(self, renamed: Mapping[str, str]) -> None:
         """Go by the config as it is now; ``renamed`` has the new names of accounts by their old ones."""

@@ -59,6 +59,8 @@ class RefusalReason(StrEnum):
     """The config, or a module in it, cannot be used; nothing was applied."""
     REFUSED = "refused"
     """What is asked for cannot be done while the engine runs; nothing of it was."""
+    ELSEWHERE = "elsewhere"
+    """Another node has the account; the answer has its data directory, if that is on this machine."""
 
 
 @frozen

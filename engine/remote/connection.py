@@ -91,6 +91,11 @@ class ProgramConnection:
         self.why = why
         self._scope.cancel()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it is being closed."""
+        return self._scope.cancel_called
+
     async def _read_frames(self, tasks: TaskGroup) -> None:
         while True:
             head = await self.source.receive_exactly(HEAD.size)

@@ -85,6 +85,8 @@ class UpdateDelivery:
     async def _send(self, feed: Feed, cursor: ProgramCursor) -> None:
         while True:
             changed = feed.changed.upcoming
+            if self.connection.is_over:
+                return
             if not self._allowed or feed.cursors.get(cursor.program) is not cursor:
                 await self._refuse("the config does not let this program have these updates any more")
                 return

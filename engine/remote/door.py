@@ -42,7 +42,9 @@ class Door:
             await answer(connection)
             return
         try:
-            if await answer(self._welcome(connection)):
+            if (found := await self.accounts.elsewhere(connection.account)) is not None:
+                await answer({**refuse(RefusalReason.ELSEWHERE, found.sentence), "directory": found.directory})
+            elif await answer({**self._welcome(connection), "peers": list(await self.accounts.peers())}):
                 await self._serve(connection)
         finally:
             self.programs.leave(connection.seat)
@@ -62,6 +64,12 @@ class Door:
         if self.feeds is not None:
             connection.subscribe = UpdateDelivery(connection, self.feeds).begin
         return connection
+
+    def end(self, account: str, why: str) -> None:
+        """Close the connections of programs that use an account: they connect again, and are told where it is."""
+        for connection in self.connections:
+            if connection.account == account:
+                connection.end(why)
 
     def _welcome(self, connection: ProgramConnection) -> dict[str, Any]:
         account = connection.account

@@ -9,6 +9,14 @@ class EngineUnreachable(ConnectionError):
     """No engine answers there. Nothing was sent; the client goes on connecting by itself once it was connected."""
 
 
+class EngineElsewhere(EngineUnreachable):
+    """Another node has the account now; the text says which. A client follows it where it can, or goes on trying."""
+
+    def __init__(self, sentence: str, directory: str | None = None) -> None:
+        super().__init__(sentence)
+        self.directory = directory
+
+
 class RequestRefused(PermissionError):
     """The engine does not let this program do that; nothing was sent. The text says which key of the config decides."""
 

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from engine import paths
 from engine.control.protocol import RefusalReason, Request, Verb, encode_request, short_address
-from engine.remote.errors import EngineUnreachable, NoAnswer, OutcomeUnknown, RequestRefused
+from engine.remote.errors import EngineElsewhere, EngineUnreachable, NoAnswer, OutcomeUnknown, RequestRefused
 from engine.remote.frames import (
     DATACENTER,
     HEAD,
@@ -35,6 +35,8 @@ WAIT_FOR_ENGINE: Final = 60.0
 ANSWER_TIMEOUT: Final = 300.0
 """Seconds that an engine may take to answer a request: more than it takes itself."""
 MAX_LINE: Final = 65_536
+MAX_PLACES: Final = 40
+"""Data directories in which an engine is looked for at a time."""
 FIRST_PAUSE: Final = 0.1
 MAX_PAUSE: Final = 10.0
 """Seconds between two attempts to reach an engine that is away: each time twice as many, up to this."""
@@ -85,6 +87,10 @@ class EngineLink:
     """What the engine said when it let the program in."""
     error: Exception | None = field(default=None, init=False)
     """Why the engine does not let the program in any more."""
+    _at: Path | None = field(default=None, init=False)
+    """Where the engine is that had the account last; None: where the program was told to look."""
+    _peers: list[Path] = field(factory=list, init=False)
+    """Where other engines are that may have the account, as one of them said."""
     _connection: _Connection | None = field(default=None, init=False)
     _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _numbers: "itertools.count[int]" = field(factory=lambda: itertools.count(1), init=False)
@@ -230,8 +236,34 @@ class EngineLink:
                 self.on_frame(kind, number, body)
 
     async def _connect(self) -> _Connection:
-        """Connect once. Raises ``EngineUnreachable``, and ``RequestRefused`` if trying again does not help."""
-        path = self.directory / paths.SOCKET
+        """Connect once to the engine that has the account, wherever one of them says that it is.
+
+        Raises ``EngineUnreachable``, and ``RequestRefused`` if trying again does not help.
+        """
+        error: EngineUnreachable | None = None
+        waiting, tried = [self._at or self.directory, self.directory, *self._peers], set[Path]()
+        while waiting and len(tried) < MAX_PLACES:
+            directory = waiting.pop(0)
+            if directory in tried:
+                continue
+            tried.add(directory)
+            try:
+                connection = await self._connect_to(directory)
+            except EngineElsewhere as exc:
+                error = exc
+                if exc.directory is not None:
+                    waiting.insert(0, Path(exc.directory))
+            except EngineUnreachable as exc:
+                error = error or exc
+            else:
+                self._at = directory
+                self._peers = [Path(each) for each in connection.welcome.get("peers") or () if isinstance(each, str)]
+                return connection
+        assert error is not None, "one place is tried"
+        raise error
+
+    async def _connect_to(self, directory: Path) -> _Connection:
+        path = directory / paths.SOCKET
         writer = None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -264,6 +296,9 @@ class EngineLink:
         if welcome.get("ok") is True:
             return
         sentence = str(welcome.get("error") or json.dumps(welcome)[:200])
+        if welcome.get("kind") == RefusalReason.ELSEWHERE:
+            there = welcome.get("directory")
+            raise EngineElsewhere(sentence, there if isinstance(there, str) and Path(there).is_absolute() else None)
         if welcome.get("kind") == RefusalReason.BUSY:
             raise EngineUnreachable(sentence)
         raise RequestRefused(sentence)

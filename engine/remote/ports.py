@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from attrs import frozen
+
 from engine.remote.frames import FailureKind, RemoteFailure
 
 
@@ -42,6 +44,15 @@ class Calls(Protocol):
         """Return what an exception of ``Call.send`` means: a ``FailureKind``, a code and a text."""
 
 
+@frozen
+class Whereabouts:
+    """Where an account is that this engine does not have: in a sentence, and the data directory of the engine there."""
+
+    sentence: str
+    directory: str | None = None
+    """None if it is on another machine, or nobody has the account now."""
+
+
 class Accounts(Protocol):
     """The accounts of the engine."""
 
@@ -51,6 +62,12 @@ class Accounts(Protocol):
 
     def datacenter(self, account: str) -> int:
         """Return the number of the datacenter in which an account lives; 0 if it is not known yet."""
+
+    async def elsewhere(self, account: str) -> Whereabouts | None:
+        """Return where an account is that another engine may have; None if this one has it."""
+
+    async def peers(self) -> Sequence[str]:
+        """Return the data directories of other engines on this machine that may have the accounts at another time."""
 
     async def client(self, account: str) -> Any:
         """Wait for the client of an account. Raises ``NotCarriedOut`` if no waiting helps."""

@@ -55,6 +55,7 @@ class Place:
                 incidents=nothing,
                 outbox=nothing,
                 claims=nothing,
+                remote=nothing,
                 refused=self.refused[life],
             )
         finally:

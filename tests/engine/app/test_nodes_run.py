@@ -49,6 +49,11 @@ class Nodes:
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"INSERT INTO settled_servers (server) SELECT {SERVER}".encode())
 
+    def execute(self, statement: str) -> None:
+        """Change the database."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
     def owners(self) -> dict[str, str | None]:
         """Return the node of each account."""
         question = "SELECT a.name, n.name FROM accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead'"
