@@ -410,9 +410,11 @@ class Engine:
             lambda: unwritten(parts.journal),
         )
 
-        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, door=self.remote.door)
         page = EnginePageSource(self)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
+        to_parent = None if self.config.node.worker is None else outward.answer
+        socket = self.config.storage.directory / paths.SOCKET
+        control = ControlServer(socket, commands, to_parent, self.remote.door)
         self.fleet.listeners.append(self._observe)
         self._handlers.attach(parts.connectors)
         watchers: list[Watcher] = [

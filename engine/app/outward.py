@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from attrs import define, field
+from attrs import asdict, define, field
 
 from adapters.sqlite import StorageError
 from adapters.system import ServiceManager
@@ -24,6 +24,7 @@ from engine.app.live_config import LiveConfig
 from engine.app.page_source import EnginePageSource
 from engine.config import Config, MetricAccounts
 from engine.console.status import count_states
+from engine.control.protocol import Request, Verb
 from engine.fleet.watchers import Watcher
 from engine.web.health import HealthReports, Vitals, hangs, problems
 from engine.web.heartbeat import Heartbeat
@@ -33,7 +34,7 @@ from engine.web.service import ServiceReports
 from states import State
 
 if TYPE_CHECKING:
-    from engine.web.exposition import EnginePicture
+    from engine.web.exposition import EnginePicture, Exposition
     from engine.web.metrics import FleetMetrics
 
 DISTRIBUTION = "holdfast-telegram"
@@ -58,6 +59,8 @@ class OutwardParts:
     _health: HealthReports = field(init=False)
     _metrics: "FleetMetrics | None" = field(default=None, init=False)
     """What is counted, from the first web server on."""
+    _exposition: "Exposition | None" = field(default=None, init=False)
+    """The text for a parent."""
 
     def __attrs_post_init__(self) -> None:
         self._health = HealthReports(
@@ -83,6 +86,16 @@ class OutwardParts:
             signs_overdue=overdue,
         )
 
+    async def answer(self, request: Request) -> dict[str, Any] | None:
+        """Return what a worker's parent asks for; None for any other request."""
+        if request.do is Verb.REPORT:
+            counts, needed = dict(self.counts()), self._needed()
+            return {"ok": True, "vitals": asdict(self.vitals()), "counts": counts, "needed": needed}
+        if request.do is Verb.METRICS and self._exposition is not None:
+            text, _ = await self._exposition.text("")
+            return {"ok": True, "text": text.decode()}
+        return None
+
     def counts(self) -> Mapping[str, int]:
         """Return how many accounts are in each state."""
         return count_states(self.parts.fleet.statuses)
@@ -91,18 +104,17 @@ class OutwardParts:
         """Return the line that the service manager shows."""
         if self.parts.fleet.stop.is_set():
             return "Stopping"
+        return service_status(count_states(self.parts.fleet.statuses), self._needed())
+
+    def _needed(self) -> int:
+        """Return how many accounts need a person."""
         statuses = self.parts.fleet.statuses.values()
-        counts = count_states(self.parts.fleet.statuses)
-        needed = sum(at.last is not None and at.last.action is not None and not at.paused for at in statuses)
-        healthy, paused = counts.pop(State.HEALTHY.value, 0), counts.pop("paused", 0)
-        said = [f"{healthy} of {counts.total() + healthy} accounts healthy"]
-        said += [f"{count} {state}" for state, count in sorted(counts.items())]
-        said += [f"{paused} paused"] if paused else []
-        said += [f"{needed} need{'s' if needed == 1 else ''} a person"] if needed else []
-        return ", ".join(said)
+        return sum(at.last is not None and at.last.action is not None and not at.paused for at in statuses)
 
     def watchers(self) -> list[Watcher]:
         """Return what runs beside the fleet so that others hear of it."""
+        if self.live.current().node.is_metered:  # from the beginning, not from the first scrape
+            self._exposition = self._exposed()
         watchers: list[Watcher] = [
             ("the watch over the engine", partial(self.live.follow, _is_watched, self._watches)),
             ("the web server", partial(self.live.follow, lambda config: config.web, self._web_server)),
@@ -138,7 +150,6 @@ class OutwardParts:
         if config.web is None:
             return []
         from engine.app.page_tokens import PageTokens  # noqa: PLC0415 - for those that have a web server alone
-        from engine.web.exposition import Exposition  # noqa: PLC0415
         from engine.web.page import views  # noqa: PLC0415
         from engine.web.page.access import PageAccess  # noqa: PLC0415
         from engine.web.page.routes import WebPage  # noqa: PLC0415
@@ -146,7 +157,7 @@ class OutwardParts:
         from engine.web.security import HostGuard  # noqa: PLC0415
         from engine.web.server import WebServer  # noqa: PLC0415
 
-        exposition = Exposition(self._counting().registry, self._picture)
+        exposition = self._exposed()
         page = WebPage(self.page, views, PageAccess())
         guarded = HostGuard(
             application(self._health, exposition.text, page), {config.web.listen.host, *config.web.hosts}
@@ -157,6 +168,12 @@ class OutwardParts:
             ("what the page knows of earlier troubles", self.page.run),
             ("the web server", WebServer(config.web.listen, guarded).run),
         ]
+
+    def _exposed(self) -> "Exposition":
+        """Return what writes the metrics."""
+        from engine.web.exposition import Exposition  # noqa: PLC0415 - as above
+
+        return Exposition(self._counting().registry, self._picture, self.live.current().node.worker)
 
     def _counting(self) -> "FleetMetrics":
         """Return the metrics, which count from the first time on."""
@@ -201,6 +218,17 @@ class OutwardParts:
         )
 
 
+def service_status(states: Mapping[str, int], needed: int) -> str:
+    """Return how the accounts are, in one line for a service manager."""
+    counts = Counter(states)
+    healthy, paused = counts.pop(State.HEALTHY.value, 0), counts.pop("paused", 0)
+    said = [f"{healthy} of {counts.total() + healthy} accounts healthy"]
+    said += [f"{count} {state}" for state, count in sorted(counts.items())]
+    said += [f"{paused} paused"] if paused else []
+    said += [f"{needed} need{'s' if needed == 1 else ''} a person"] if needed else []
+    return ", ".join(said)
+
+
 def _measure_by(metrics: "FleetMetrics", connector: TelegramConnector) -> None:
     """Have the metrics count an account's requests, from its next connection on, and the age of its messages."""
     connector.requests.observer = metrics.request_done
@@ -209,7 +237,7 @@ def _measure_by(metrics: "FleetMetrics", connector: TelegramConnector) -> None:
 
 def _is_watched(config: Config) -> bool:
     """Return whether a config has somebody hear how the engine is."""
-    return config.web is not None or config.heartbeat is not None
+    return config.web is not None or config.heartbeat is not None or config.node.worker is not None
 
 
 def preload() -> None:

@@ -229,7 +229,7 @@ class EnginePageSource:
         return ActionOutcome(outcome.done, one_line(outcome.said))
 
     def _acknowledge(self, target: str) -> ActionOutcome:
-        watch, number = self.engine.incidents.watch, _number(target)
+        watch, number = self.engine.incidents.watch, number_of(target)
         if watch is None or number is None or (before := watch.book.open.get(number)) is None:
             return ActionOutcome(False, f"No incident {one_line(target, _QUOTED)} is open; it may be over already")
         incident = watch.acknowledge(number) or before
@@ -237,26 +237,32 @@ class EnginePageSource:
         return ActionOutcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
 
     async def _retry_job(self, target: str) -> ActionOutcome:
-        if (number := _number(target)) is None:
-            return ActionOutcome(False, f"There is no job {one_line(target, _QUOTED)}")
-        try:
-            work = partial(change_jobs, self._place, [number], Retried())
-            outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0]
-        except StorageError as exc:
-            return ActionOutcome(False, one_line(str(exc)))
+        outcome = await retry_stored_job(self._place, target)
         self.engine.jobs.jobs_changed()
         self.engine.incidents.commands_changed()
-        if isinstance(outcome, str):
-            return ActionOutcome(False, one_line(outcome))
-        if isinstance(outcome, int):
-            return ActionOutcome(False, f"There is no job {number}")
-        before, after = outcome
-        if before.state in (JobState.RUNNING, JobState.DONE):
-            why = "one that runs cannot be retried" if before.state is JobState.RUNNING else "it is over"
-            return ActionOutcome(False, f"Job {number} is {before.state.value}; {why}")
-        return ActionOutcome(True, f"Job {number} is {after.state.value}")
+        return outcome
 
 
-def _number(text: str) -> int | None:
+async def retry_stored_job(place: StoragePlace, target: str) -> ActionOutcome:
+    """Have the job of this number tried again; whoever runs jobs is to look at them afterwards."""
+    if (number := number_of(target)) is None:
+        return ActionOutcome(False, f"There is no job {one_line(target, _QUOTED)}")
+    try:
+        work = partial(change_jobs, place, [number], Retried())
+        outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0]
+    except StorageError as exc:
+        return ActionOutcome(False, one_line(str(exc)))
+    if isinstance(outcome, str):
+        return ActionOutcome(False, one_line(outcome))
+    if isinstance(outcome, int):
+        return ActionOutcome(False, f"There is no job {number}")
+    before, after = outcome
+    if before.state in (JobState.RUNNING, JobState.DONE):
+        why = "one that runs cannot be retried" if before.state is JobState.RUNNING else "it is over"
+        return ActionOutcome(False, f"Job {number} is {before.state.value}; {why}")
+    return ActionOutcome(True, f"Job {number} is {after.state.value}")
+
+
+def number_of(text: str) -> int | None:
     """Return the number of a row that a text is; None if it is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_NUMBER else None

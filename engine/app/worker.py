@@ -47,11 +47,22 @@ class WorkerSection(NodeSection):
     number: int = 1
     fleet_directory: Path = field(default=Path())
     """The directory of all workers of this machine, which is the parent's."""
+    metered: bool = False
 
     @property
     def known_as(self) -> str:
         """The name, which no person can give to a node."""
         return worker_name(super().known_as, self.number)
+
+    @property
+    def worker(self) -> int:
+        """The number."""
+        return self.number
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether the parent has somebody who asks for metrics."""
+        return self.metered
 
 
 def worker_name(node: str, number: int) -> str:
@@ -70,7 +81,9 @@ def config_of(config: Config, number: int, count: int) -> Config:
     given: dict[str, Any] = asdict(config.node, recurse=False) | {"workers": 1}
     if most is not None:
         given["accounts_at_most"] = max(1, most // count + (number <= most % count))
-    node = WorkerSection(**given, number=number, fleet_directory=config.storage.directory)
+    node = WorkerSection(
+        **given, number=number, fleet_directory=config.storage.directory, metered=config.web is not None
+    )
     storage = evolve(config.storage, directory=directory_of(config, number))
     return evolve(config, node=node, storage=storage, web=None, heartbeat=None)
 

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from adapters.archive.marker import check_mark
 from adapters.sqlite import StorageError
-from adapters.system import EngineLock, LockHeld, raise_limit, usable_cores
+from adapters.system import EngineLock, LockHeld, ServiceManager, raise_limit, usable_cores
 from engine import paths
 from engine.app.node import LIFE, read_life, refuse_what_nodes_lack
 from engine.app.node_stores import SharedStore
@@ -30,6 +30,7 @@ from engine.app.stop import Stop
 from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
 from engine.app.worker_process import WorkerProcess, describe_end
 from engine.app.workers_control import WorkersControl
+from engine.app.workers_outward import WorkersOutward
 from engine.config import Config, ConfigError, LogFormat
 from engine.config.node import MAX_WORKERS
 from engine.console.shell import program_words
@@ -92,16 +93,21 @@ class WorkerParent:
     store: NodeStore
     stop: Stop
     workers: tuple[Worker, ...]
+    manager: ServiceManager | None = None
+    """The service manager that hears of all workers."""
     code: int = field(default=0, init=False)
 
     async def run(self, duration: float | None) -> int:
         """Keep the workers running until a stop is wanted, and then until they have stopped."""
         control = WorkersControl([each.name for each in self.config.accounts], self.sockets, self.grace)
+        outward = WorkersOutward(self.config, control, self.stop, self.manager)
         server = ControlServer(self.config.storage.directory / paths.SOCKET, control, control.answer)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.stop.after, duration)
             tasks.start_soon(self._stop_all)
             tasks.start_soon(keep_running, "the socket for commands", server.run)
+            for name, watcher in outward.watchers():
+                tasks.start_soon(keep_running, name, watcher)
             async with anyio.create_task_group() as kept:
                 for worker in self.workers:
                     kept.start_soon(self._keep, worker, name=f"worker {worker.number}")
@@ -244,7 +250,7 @@ async def run_workers(
     descriptors = raise_limit(len(config.accounts))
     stop = Stop()
     workers = tuple(Worker(number, config_of(config, number, count)) for number in range(1, count + 1))
-    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers)
+    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers, ServiceManager.from_environment())
     with ExitStack() as files:
         files.enter_context(_lock(config))
         files.enter_context(opened_log(config, log_format, None))

@@ -80,7 +80,7 @@ class WorkersControl:
 
     async def look(self) -> None:
         """Have all workers look at the store, and keep what they say."""
-        answers = await self._ask_all(Request(Verb.JOBS), LOOK_SECONDS)
+        answers = await self.ask_all(Request(Verb.JOBS), LOOK_SECONDS)
         self._waits, rows, why = {}, 0, None
         for answer in answers.values():
             for name, found in answer.get("waits", {}).items():
@@ -92,19 +92,19 @@ class WorkersControl:
     async def answer(self, request: Request) -> dict[str, Any] | None:
         """Return the workers' answer to a request as a whole; None if it is for each account apart."""
         if request.do is Verb.MEMORY:
-            found = await self._ask_all(request, LOOK_SECONDS)
+            found = await self.ask_all(request, LOOK_SECONDS)
             return {"ok": True, "memory": {name: at for each in found.values() for name, at in each["memory"].items()}}
         if request.do not in (Verb.PAUSE, Verb.RESUME, Verb.RETRY) or not matching(self.accounts, request.account):
             return None
-        found = await self._ask_all(request, self.timeout)
+        found = await self.ask_all(request, self.timeout)
         outcomes = [each for answer in found.values() for each in answer["accounts"]]
         if not outcomes:
             return refuse(RefusalReason.FAILED, f"{request.account}: {NOBODY}")
         order = {name: number for number, name in enumerate(self.accounts)}
         return {"ok": True, "accounts": sorted(outcomes, key=lambda each: order.get(each["account"], len(order)))}
 
-    async def _ask_all(self, request: Request, timeout: float) -> dict[int, dict[str, Any]]:
-        """Return the answers of the workers that gave one, and did not refuse."""
+    async def ask_all(self, request: Request, timeout: float) -> dict[int, dict[str, Any]]:
+        """Ask all workers that live, and return the answers of the workers that gave one, and did not refuse."""
         answers: dict[int, dict[str, Any]] = {}
 
         async def ask_one(number: int, socket: Path) -> None:
@@ -133,7 +133,7 @@ class WorkersControl:
         return await self._one(Request(Verb.RETRY, account))
 
     async def _one(self, request: Request) -> CommandOutcome:
-        for answer in (await self._ask_all(request, self.timeout)).values():
+        for answer in (await self.ask_all(request, self.timeout)).values():
             for each in answer["accounts"]:
                 return CommandOutcome(each["account"], each["done"], each["said"])
         return CommandOutcome(request.account, False, f"{request.account}: {NOBODY}")

@@ -87,6 +87,16 @@ class NodeSection:
         return self.name or host_name()
 
     @property
+    def worker(self) -> int | None:
+        """The number of this worker; None for a process without a parent."""
+        return None
+
+    @property
+    def is_metered(self) -> bool:
+        """Whether a parent asks this worker for its metrics."""
+        return False
+
+    @property
     def place(self) -> str:
         """The tag of the host."""
         return self.host or host_name()

@@ -41,11 +41,15 @@ class Verb(StrEnum):
     RETRY = "retry"
     RELOAD = "reload"
     """Read the config again, and apply it unless it is a dry run."""
+    REPORT = "report"
+    """Say how this worker is: asked by its parent."""
+    METRICS = "metrics"
+    """Return the series of this worker: asked by its parent."""
     REQUEST = "request"
     """Let another program send requests with an account, by frames on this connection."""
 
 
-WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS, Verb.MEMORY)
+WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS, Verb.MEMORY, Verb.REPORT, Verb.METRICS)
 
 
 class RefusalReason(StrEnum):

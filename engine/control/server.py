@@ -292,6 +292,8 @@ class ControlServer:
             return answer
         if request.do is Verb.REQUEST:
             return refuse(RefusalReason.REFUSED, "this engine serves no other programs")
+        if request.do in (Verb.REPORT, Verb.METRICS):
+            return refuse(RefusalReason.REFUSED, "this engine is no worker, and has no parent that asks")
         if request.do is Verb.MEMORY:
             return {"ok": True, "memory": self.commands.memory()}
         if request.do in WITHOUT_ACCOUNT:  # the command reads or writes the database itself, before or after this

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 from engine.console.account_status import PAUSED, AccountStatus, Statuses
 from engine.console.status import worst_first
 from engine.web.metrics import MAX_KINDS, OTHER, kind_without_chat
+from engine.web.worker_text import OfWorker
 
 MAX_SERIES: Final = 1000
 """Accounts that have a series of their own, unless all have."""
@@ -215,6 +216,8 @@ class Exposition:
 
     registry: CollectorRegistry
     take: Callable[[], Awaitable[EnginePicture]]
+    worker: int | None = None
+    """The worker whose series they are; each of them says so then."""
     _process: ProcessCollector = field(factory=lambda: ProcessCollector(registry=None), init=False)
     _writing: anyio.Lock = field(factory=anyio.Lock, init=False)
     _texts: dict[str, tuple[float, bytes]] = field(factory=dict, init=False)
@@ -235,8 +238,8 @@ class Exposition:
     def _write(self, picture: EnginePicture, encode: Callable[[Any], bytes]) -> bytes:
         process = list(self._process.collect())
         memory = next((one.samples[0].value for one in process if one.name == "process_resident_memory_bytes"), None)
-        series = AllSeries([self.registry, PictureCollector(picture, memory), _Taken(process)])
-        return encode(series)
+        series: Collector = AllSeries([self.registry, PictureCollector(picture, memory), _Taken(process)])
+        return encode(series if self.worker is None else OfWorker(series, self.worker))
 
 
 @define(eq=False)
