@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -57,15 +57,16 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3
     with translating_errors(path):
         check_database(path, follow=False)
         try:
-            return _open_existing(path, "ro", busy_timeout)
+            return open_existing(path, "ro", busy_timeout)
         except sqlite3.OperationalError as exc:
             if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                 raise
-        _open_existing(path, "rw", busy_timeout).close()
-        return _open_existing(path, "ro", busy_timeout)
+        open_existing(path, "rw", busy_timeout).close()
+        return open_existing(path, "ro", busy_timeout)
 
 
-def _open_existing(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
+def open_existing(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
+    """Open a file that is there; ``mode`` is ``ro`` or ``rw``. Raises ``sqlite3`` errors."""
     # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
     connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
@@ -90,7 +91,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def read_rows(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+def read_rows(
+    connection: sqlite3.Connection, sql: str, values: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[tuple[Any, ...]]:
     """Return the rows of a query; a text that is not UTF-8 comes with its odd bytes as half characters.
 
     SQLite stores any bytes as text, and Python would refuse the row, and with it all rows that are read together.

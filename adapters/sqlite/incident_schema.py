@@ -28,16 +28,16 @@ TABLES: Final = (
 """``incident_members``: an account (or a part of the engine) in one of its slots, and when it left; NULL if it is in
 the incident still."""
 
-_COLUMNS: Final = ("id", "kind", "cause", "fleet", "severity", "since", "opened", "closed", "acked", "detail")
+COLUMNS: Final = ("id", "kind", "cause", "fleet", "severity", "since", "opened", "closed", "acked", "detail")
 
 INCIDENT = Statement(
     "incident",
-    f"""INSERT INTO incidents ({", ".join(_COLUMNS)}) SELECT {", ".join(map(cell, range(len(_COLUMNS))))}
+    f"""INSERT INTO incidents ({", ".join(COLUMNS)}) SELECT {", ".join(map(cell, range(len(COLUMNS))))}
     FROM rows WHERE true
     ON CONFLICT (id) DO UPDATE SET cause = excluded.cause, fleet = excluded.fleet, severity = excluded.severity,
         since = excluded.since, opened = excluded.opened, closed = excluded.closed,
         acked = coalesce(incidents.acked, excluded.acked)""",
-    width=len(_COLUMNS),
+    width=len(COLUMNS),
     order=22,
 )
 """(id, kind, cause, fleet, severity, since, opened, closed, acked, detail); what a command acknowledged stays so."""
@@ -62,7 +62,7 @@ PRUNE_INCIDENTS = Statement(
 COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM incidents INDEXED BY incidents_closed
     WHERE closed IS NOT NULL AND closed < ? LIMIT 256)"""
 
-SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM incidents"
+SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM incidents"
 ACCOUNTS: Final = (
     "SELECT incident, name FROM incident_members WHERE slot IN ('connection', 'person', 'file', 'limit', 'updates')"
     " AND incident"

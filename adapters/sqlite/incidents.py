@@ -43,18 +43,20 @@ class IncidentStore:
 
         It returns at once unless the writer's queue is full; a cancelled call has stored nothing.
         """
-        await self.writer.write_together([*_rows_of(changes), *also])
+        await self.writer.write_together([*rows_of_changes(changes), *also])
 
     async def keep_all(self, book: Book) -> None:
         """Store all that is open, anew: its times have moved, or the file is another one."""
-        members = [
+        rows = [*map(row_of_incident, book.open.values()), *self._members_of(book)]
+        if rows:
+            await self.writer.write_together(rows)
+
+    def _members_of(self, book: Book) -> list[tuple[Statement, Sequence[Any]]]:
+        return [
             (incident_schema.MEMBER, (track.incident, slot.value, legible(name), None))
             for (slot, name), track in book.tracks.items()
             if track.incident is not None
         ]
-        rows = [*map(_row, book.open.values()), *members]
-        if rows:
-            await self.writer.write_together(rows)
 
     async def acknowledged(self) -> set[int]:
         """Return which of the open incidents a person knows of, as commands have written it."""
@@ -76,21 +78,23 @@ class IncidentStore:
         return old
 
 
-def _rows_of(changes: Iterable[Change]) -> Iterator[tuple[Statement, Sequence[Any]]]:
+def rows_of_changes(changes: Iterable[Change]) -> Iterator[tuple[Statement, Sequence[Any]]]:
+    """Yield what stores these changes."""
     for change in changes:
         number = change.incident.id
         match change:
             case Opened(members=members) | Joined(members=members):
-                yield _row(change.incident)
+                yield row_of_incident(change.incident)
                 for slot, name in members:
                     yield incident_schema.MEMBER, (number, slot.value, legible(name), None)
             case Left(member=(slot, name), at=at):
                 yield incident_schema.MEMBER, (number, slot.value, legible(name), at)
             case Closed() | Acked():
-                yield _row(change.incident)
+                yield row_of_incident(change.incident)
 
 
-def _row(each: Incident) -> tuple[Statement, tuple[Any, ...]]:
+def row_of_incident(each: Incident) -> tuple[Statement, tuple[Any, ...]]:
+    """Return what stores an incident as it is."""
     detail = legible(redacted(each.detail, each.accounts))
     return incident_schema.INCIDENT, (
         each.id, each.kind.value, legible(each.cause), int(each.fleet), each.severity.value, each.since, each.opened,
@@ -101,10 +105,11 @@ def _row(each: Incident) -> tuple[Statement, tuple[Any, ...]]:
 def _restore(path: Path, now: float) -> Book:
     with IncidentReader.open(path) as reader:
         found = reader.incidents(open_only=True)
-        return restore(found, _members(reader.inside()), reader.last_number() + 1, now)
+        return restore(found, members_from(reader.inside()), reader.last_number() + 1, now)
 
 
-def _members(rows: Iterable[tuple[int, str, str]]) -> Iterator[tuple[int, Member]]:
+def members_from(rows: Iterable[tuple[int, str, str]]) -> Iterator[tuple[int, Member]]:
+    """Yield who is in which incident."""
     for number, slot, name in rows:
         with suppress(ValueError):  # a slot of a newer version
             yield number, (Slot(slot), name)

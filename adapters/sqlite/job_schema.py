@@ -75,9 +75,10 @@ JOB = Statement(
 )
 """(id, account, held, state, …, ended): all columns that change. A job that the operator has cancelled stays so."""
 
+_CHARGE: Final = "job, until, kind, account, length"
 CHARGE = Statement(
     "charge",
-    f"INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(5)))} FROM rows",
+    f"INSERT OR IGNORE INTO job_charges ({_CHARGE}) SELECT {', '.join(map(cell, range(5)))} FROM rows",
     width=5,
     order=11,
 )
@@ -108,12 +109,12 @@ DUE = Statement(
 )
 """(now): makes the first thousand jobs ready whose time has come."""
 
-_BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN {cell(1)} - {NOTICED_WITHIN} AND {cell(1)})"
+BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN {cell(1)} - {NOTICED_WITHIN} AND {cell(1)})"
 MOVE_JOBS = Statement(
     "move jobs",
     f"""UPDATE jobs INDEXED BY jobs_waiting SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
     WHERE state = 'queued' AND due IS NOT NULL AND wait IS NOT NULL
-    AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="due", length="wait")})""",
+    AND ({cell(0)} = 0 OR {BEGAN_BEFORE.format(end="due", length="wait")})""",
     width=2,
     order=17,
 )
@@ -121,7 +122,7 @@ MOVE_JOBS = Statement(
 MOVE_CHARGES = Statement(
     "move charges",
     f"""UPDATE OR REPLACE job_charges SET until = min(until + {cell(0)}, {cell(1)} + length) FROM rows
-    WHERE length IS NOT NULL AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="until", length="length")})""",
+    WHERE length IS NOT NULL AND ({cell(0)} = 0 OR {BEGAN_BEFORE.format(end="until", length="length")})""",
     width=2,
     order=18,
 )
@@ -185,7 +186,7 @@ PRUNE_JOBS = Statement(
 COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < ? LIMIT 256)"""
 
-ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added, wait) VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added, wait, clock) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
 SELECT_JOB_WITHOUT_HELD: Final = SELECT_JOB.replace(" held,", " 0,")
 """The same from a file that no engine has opened since it has ``HELD``."""

@@ -32,6 +32,7 @@ from adapters.sqlite.job_reader import counts_of, find
 from adapters.sqlite.messages import Stored, rows_of
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
+from adapters.sqlite.queue import Statement
 from adapters.sqlite.writer import GroupWriter
 from states.events import DatabaseCorrupt
 from states.jobs import Job, JobEvent, decide
@@ -74,7 +75,7 @@ class ReadHistory:
 class JobStore:
     """The jobs of a running engine. Reads in a worker thread, writes through ``writer``."""
 
-    claims: ClassVar[None] = None
+    claims: ClassVar[int | None] = None
     """No other engine reads the jobs of this file."""
     path: Path
     writer: GroupWriter
@@ -94,7 +95,10 @@ class JobStore:
     async def save(self, job: Job) -> None:
         """Store the state of a job; durable a moment later, see ``flush``."""
         self._remember(job)
-        await self.writer.write(job_schema.JOB, job_row(job))
+        await self.writer.write_together(self._rows_of(job))
+
+    def _rows_of(self, job: Job) -> list[tuple[Statement, Sequence[Any]]]:
+        return [(job_schema.JOB, job_row(job))]
 
     async def keep_trace(self, job: int, trace: str) -> None:
         """Store the traceback of a job's last failure, in the place of the one before."""
@@ -124,7 +128,7 @@ class JobStore:
         if history is not None:
             fill = (history.user, history.chat, f"job {job.id}", history.after, None, history.at, history.from_at)
             found.append((ledger_schema.FILL, fill))
-        await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
+        await self.writer.write_together([*found, *self._rows_of(job)])
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:
         """Charge the budget of the job's kind and ``account`` until then, ``length`` s in all; the job has paid.
@@ -132,9 +136,11 @@ class JobStore:
         Both are durable when this returns, or neither: a kill between the two would charge the job twice.
         """
         self._remember(job)
-        charge = (job_schema.CHARGE, (job.id, until, job.kind, account, length))
-        await self.writer.write_together([charge, (job_schema.JOB, job_row(job))])
+        await self.writer.write_together([self._charge_of(job, account, until, length), *self._rows_of(job)])
         await self.writer.flush()
+
+    def _charge_of(self, job: Job, account: str, until: float, length: float) -> tuple[Statement, Sequence[Any]]:
+        return job_schema.CHARGE, (job.id, until, job.kind, account, length)
 
     async def charges(self, now: float) -> list[tuple[str, str, float, float | None]]:
         """Return the charges that still count: kind, account, until when, how long; delete those that are over."""
@@ -195,6 +201,10 @@ class JobStore:
         """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already."""
         values = (kind, account or "", limit)
         rows = await self._read(lambda db: read_rows(db, job_schema.SELECT_READY, values))
+        return await self._jobs_from(rows)
+
+    async def _jobs_from(self, rows: Iterable[tuple[Any, ...]]) -> list[Job]:
+        """Return the jobs of rows that may begin."""
         jobs = []
         for row in rows:
             try:
@@ -360,13 +370,29 @@ def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
 
     Raises ``StorageError``, and ``ValueError`` for data that JSON does not have.
     """
-    now = time.time()
-    rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now, new.wait) for new in jobs]
+    rows = new_rows(jobs)
     if not rows:
         return range(0)
     with own_transaction(path, queues=queues) as db:
-        db.executemany(job_schema.ADD, rows)
-        last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()[0]
+        return insert(db, rows)
+
+
+def new_rows(jobs: Iterable[NewJob], *, clock: str | None = None) -> list[tuple[Any, ...]]:
+    """Return the rows of new jobs; ``clock`` is the node that has computed their waits, if one has.
+
+    Raises ``ValueError`` for data that JSON does not have.
+    """
+    now = time.time()
+    return [
+        (new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now, new.wait, clock)
+        for new in jobs
+    ]
+
+
+def insert(db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> range:
+    """Add rows of jobs in a transaction; return their numbers."""
+    db.executemany(job_schema.ADD, rows)
+    last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()[0]
     return range(last - len(rows) + 1, last + 1)
 
 

@@ -28,6 +28,7 @@ from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.memory import Memory
+from adapters.sqlite.node_file import LifeIsOver
 from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
@@ -83,14 +84,19 @@ class JournalWriter:
         timeouts: WriterTimeouts | None = None,
         on_repair: OnRepair | None = None,
         engine: str = "",
+        life: int = 0,
+        on_ended: Callable[[], None] | None = None,
     ) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
         ``on_trouble`` is called on the loop after each try at which the database kept rows from being saved, and with
         None when it works again; ``on_rescue`` when the file was lost, and a new one has taken its place; ``on_repair``
         for each snapshot that could not be read and was made anew. Raises ``DatabaseUnusable`` and ``JournalTooNew``.
+
+        ``life`` is that of a node which shares the file with others: nothing is written once it is over, of which
+        ``on_ended`` hears on the loop, and a lost file is left alone.
         """
-        memory = Memory(path)
+        memory = None if life else Memory(path)
         connection, repairs = await anyio.to_thread.run_sync(_open, path, memory)
         if on_repair is not None:
             for each in repairs:
@@ -102,6 +108,8 @@ class JournalWriter:
             timeouts=timeouts or WriterTimeouts(),
             memory=memory,
             on_rescue=on_rescue,
+            life=life,
+            on_ended=on_ended,
         )
         return cls(path, writer, engine)
 
@@ -218,7 +226,7 @@ class JournalWriter:
         if not self._unsaved:  # each has had a record since
             return
         accounts = list(islice(self._unsaved, _SAVED_AT_ONCE))
-        with suppress(WriterBroken, WriterClosed):  # whoever writes a record is told
+        with suppress(WriterBroken, WriterClosed, LifeIsOver):  # whoever writes a record is told
             stored = self._writer.offer(self._rows_of(accounts))
             if stored:
                 for account in accounts:
@@ -296,7 +304,7 @@ class JournalWriter:
         """Save the queued rows and close, within ``timeout`` seconds. Return how many rows could not be saved."""
         if self._saving is not None:
             self._saving.cancel()
-        with suppress(WriterBroken, WriterClosed):
+        with suppress(WriterBroken, WriterClosed, LifeIsOver):
             self._save_all()
         return await self._writer.aclose(timeout)
 
@@ -311,13 +319,15 @@ class JournalWriter:
         self._named.update([name for name in new if storable((name,)) == (name,)])
 
 
-def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]:
+def _open(path: Path, memory: Memory | None) -> tuple[sqlite3.Connection, list[Repair]]:
     schema.check_owner(path)
     _check_writable(path)
     connection = open_database(path)
     try:
         _check_writable(path)  # it may have been made just now
         schema.migrate(connection, path)
+        if memory is None:  # other processes write: what cannot be read was repaired before they did
+            return connection, []
         repairs = repair_snapshots(connection, path)
         with translating_errors(path):
             memory.load(connection)

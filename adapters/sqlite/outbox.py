@@ -83,16 +83,22 @@ class Outbox:
 
 
 def _load(db: sqlite3.Connection, told_since: float) -> StoredAlerts:
+    rows = read_rows(db, alert_schema.SELECT_OPEN)
+    return alerts_from(rows, read_rows(db, alert_schema.SELECT_TOLD, (told_since,)))
+
+
+def alerts_from(rows: Iterable[Sequence[object]], told_rows: Iterable[Sequence[object]]) -> StoredAlerts:
+    """Return what a start finds, from rows of ``SELECT_OPEN`` and ``SELECT_TOLD``."""
     alerts, unreadable = [], 0
-    for row in read_rows(db, alert_schema.SELECT_OPEN):
+    for row in rows:
         try:
             alerts.append(_alert_from(row))
         except (ValueError, TypeError):
             unreadable += 1
     recent: dict[str, set[float]] = {}
-    for channel, told in read_rows(db, alert_schema.SELECT_TOLD, (told_since,)):
-        if is_legible(channel) and _is_time(told):
-            recent.setdefault(channel, set()).add(told)  # the alerts of one digest have the same time
+    for channel, told in told_rows:
+        if is_legible(channel) and isinstance(told, int | float) and _is_time(told):
+            recent.setdefault(str(channel), set()).add(told)  # the alerts of one digest have the same time
     return StoredAlerts(
         alerts=tuple(alerts),
         recent={channel: tuple(sorted(times)) for channel, times in recent.items()},

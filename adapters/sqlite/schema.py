@@ -27,6 +27,7 @@ from adapters.sqlite import (
     incident_schema,
     job_schema,
     ledger_schema,
+    node_schema,
     remote_schema,
     rename_schema,
     username_schema,
@@ -79,6 +80,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         *username_schema.TABLES,
         *job_schema.HELD,
     ),
+    (*node_schema.TABLES,),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
@@ -246,6 +248,7 @@ TABLES = frozenset({
     "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages", "message_deletions",
     "logins", "renames", "file_moves", "incidents", "incident_members", "alerts",
     *ledger_schema.NAMES, *remote_schema.NAMES, "usernames", "username_lookups",
+    *node_schema.NAMES,
 })  # fmt: skip
 
 

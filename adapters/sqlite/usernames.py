@@ -15,6 +15,7 @@ from adapters.sqlite import schema, username_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.job_codec import is_legible
+from adapters.sqlite.node_file import LifeIsOver
 from adapters.sqlite.writer import GroupWriter
 
 DURABLE_SECONDS: Final = 5.0
@@ -68,12 +69,12 @@ class UsernameStore:
     async def put_lookups(self, account: str, times: Sequence[float]) -> None:
         """Store when an account has asked (Unix seconds); durable on return, unless that takes too long."""
         row = (account, json.dumps([round(each, 3) for each in times]))
-        with suppress(WriterBroken, WriterClosed), anyio.move_on_after(DURABLE_SECONDS):
+        with suppress(WriterBroken, WriterClosed, LifeIsOver), anyio.move_on_after(DURABLE_SECONDS):
             await self.writer.write_together([(schema.NAME, (account,)), (username_schema.LOOKUPS, row)])
             await self.writer.flush()
 
     def _offer(self, statement: Any, row: tuple[Any, ...]) -> None:
-        with suppress(WriterBroken, WriterClosed):
+        with suppress(WriterBroken, WriterClosed, LifeIsOver):
             self.writer.offer([(statement, row)])
 
 

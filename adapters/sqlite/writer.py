@@ -30,6 +30,7 @@ from attrs import define, field, frozen
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
+from adapters.sqlite.node_file import LifeIsOver, life_ended
 from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Row, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
@@ -81,6 +82,10 @@ class GroupWriter:
     """What goes into a new file if this one is lost; None leaves a lost file alone."""
     on_rescue: Callable[[Rescue], None] | None = None
     """Called on the loop when a new file has taken the place of a lost one."""
+    life: int = 0
+    """The life of the node that writes, where several processes share the file: once it is over, nothing is taken."""
+    on_ended: Callable[[], None] | None = None
+    """Called on the loop when something was not taken because the life is over."""
     replaced: int = field(default=0, init=False)
     """How many times a new file has taken the place of a lost one: other connections to it must be opened again."""
 
@@ -116,6 +121,7 @@ class GroupWriter:
             busy_timeout=min(self.timeouts.slice, self.timeouts.busy),
             memory=self.memory,
             on_rescue=lambda done: self._post(self._tell_rescue, done),
+            life=self.life,
         )
 
     def __attrs_post_init__(self) -> None:
@@ -130,8 +136,8 @@ class GroupWriter:
     async def write(self, statement: Statement, row: Sequence[Any]) -> None:
         """Queue one row; return at once unless the queue is full. The row is not durable yet: see ``flush``.
 
-        Raises ``WriterClosed`` after ``aclose``, ``WriterBroken`` after a bug in the thread, ``TypeError`` or
-        ``ValueError`` for a value that SQLite does not have.
+        Raises ``WriterClosed`` after ``aclose``, ``LifeIsOver`` after the end of the life, ``WriterBroken`` after a bug
+        in the thread, ``TypeError`` or ``ValueError`` for a value that SQLite does not have.
         """
         await self.write_together(((statement, row),))
 
@@ -230,6 +236,8 @@ class GroupWriter:
 
     def raise_if_over(self) -> None:
         """Raise what ``write`` would raise because the writer has ended."""
+        if isinstance(self._bug, LifeIsOver):
+            raise LifeIsOver(str(self._bug))
         if self._bug is not None:
             raise WriterBroken(
                 f"{self.path}: the writer stopped because of a bug ({_sentence(self._bug)}), {self.waiting} rows are "
@@ -267,7 +275,10 @@ class GroupWriter:
         while self._looks:
             _resolve(self._looks.popleft())
         self._make_room()
-        if bug is not None:
+        if isinstance(bug, LifeIsOver):
+            if self.on_ended is not None:
+                self.on_ended()
+        elif bug is not None:
             self._report(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"))
 
     def _make_room(self) -> None:
@@ -290,7 +301,8 @@ class GroupWriter:
                     break
             if not self._is_out_of_time():
                 self._find_failure()
-                self._file.shrink_log()
+                if not self.life:
+                    self._file.shrink_log()
         except BaseException as exc:  # a thread has no caller: the next write raises it
             bug = exc
         finally:
@@ -343,6 +355,8 @@ class GroupWriter:
         suspected = self._suspected.is_set() and not self._is_closing()
         failure = self._file.find_failure(suspected=suspected)
         self._suspected.clear()
+        if failure is not None and self.life and self._is_closing():
+            raise life_ended(Path(self.path), self.life)  # the file that would be waited for does not know it
         return failure
 
     def _store(self, batch: Batch) -> None:

@@ -4,17 +4,20 @@ All of it is for the writer's thread.
 """
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field
 
+from adapters.files import NoDatabaseFile
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.sqlite.integrity import is_intact
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.names import NameNumbers
-from adapters.sqlite.open_file import Loss, OpenFile
+from adapters.sqlite.node_file import life_ended
+from adapters.sqlite.open_file import LOG, MAX_LOG_BYTES, Loss, OpenFile, beside, identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Row, Statement
 from adapters.sqlite.rescue import Rescue, rescue
@@ -22,6 +25,8 @@ from adapters.sqlite.schema import schema_version
 from states.events import DatabaseCorrupt, DatabaseUnavailable, Failure
 
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
+_FENCE = "SELECT 1 FROM nodes WHERE id = ? AND state <> 'dead'"
+_LOST = "the database was deleted, moved or replaced while workers had it open"
 _CHECK_SECONDS = 10.0
 """How long a check of the file may take that another part has found damaged; after that it is taken for damaged."""
 
@@ -38,10 +43,18 @@ class WrittenDatabase:
     """What goes into a new file if this one is lost; None leaves a lost file alone."""
     on_rescue: Callable[[Rescue], None]
     """Called when a new file has taken the place of a lost one."""
+    life: int = 0
+    """The life of the node that writes, where several processes share the file; 0 where it is one engine's.
+
+    Each transaction then begins with the question whether that life is over. A file that is lost stays so: another
+    process cannot be told what this one would put into a new one.
+    """
     opened: OpenFile = field(init=False)
     """Whether the file is still the one that has the name."""
     _process_queue: ProcessQueue = field(init=False)
     _numbers: NameNumbers = field(init=False)
+    _shared: tuple[int, int] | None = field(default=None, init=False)
+    """Which file it is, where it is shared."""
 
     def __attrs_post_init__(self) -> None:
         self._process_queue = ProcessQueue(self.path)
@@ -51,6 +64,9 @@ class WrittenDatabase:
         """Set the connection up, and begin to watch the file."""
         self._numbers = NameNumbers(self.connection)
         self.connection.execute(f"PRAGMA busy_timeout = {int(self.busy_timeout * 1000)}")
+        if self.life:
+            self._shared = identity(self.path)
+            self.connection.execute("PRAGMA wal_autocheckpoint = 0")  # see ``_move_log``
         self._watch()
 
     def find_failure(self, *, suspected: bool = False) -> Failure | None:
@@ -58,6 +74,8 @@ class WrittenDatabase:
 
         If it is ``suspected`` to be damaged, its content is checked, too.
         """
+        if self.life:
+            return None if self._is_in_place() else DatabaseUnavailable(detail=_LOST)
         self._watch()
         loss = self.opened.look()
         if loss is None and suspected and self.memory is not None:
@@ -81,6 +99,9 @@ class WrittenDatabase:
             self._roll_back()  # what memory did not suffice for, the last time
             self.connection.execute("BEGIN IMMEDIATE")
             self._execute(batch)
+            if self.life:
+                self._move_log()
+                return
         with contextlib.suppress(sqlite3.Error):  # the log is as durable as the file
             self.opened.move_log()
 
@@ -142,6 +163,8 @@ class WrittenDatabase:
     def _execute(self, batch: Sequence[tuple[Statement, list[Row]]]) -> None:
         """Run the statements of a batch and commit; roll back if one fails."""
         try:
+            if self.life:
+                self._check_life()
             mark = self.opened.propose_mark()
             if any(statement.names for statement, _ in batch):
                 self._numbers.begin()
@@ -155,6 +178,27 @@ class WrittenDatabase:
             raise
         if mark is not None:
             self.opened.note_mark(mark)
+
+    def _check_life(self) -> None:
+        """Raise ``LifeIsOver`` if the life of the writer is over; in the transaction, so that no death is between."""
+        if not self._is_in_place():
+            raise NoDatabaseFile(_LOST)
+        if self.connection.execute(_FENCE, (self.life,)).fetchone() is None:
+            raise life_ended(self.path, self.life)
+
+    def _is_in_place(self) -> bool:
+        with contextlib.suppress(OSError):  # it cannot be told now
+            return identity(self.path) == self._shared
+        return True
+
+    def _move_log(self) -> None:
+        """Move a long log into the file, at this process's turn: the others write nothing meanwhile.
+
+        Between their transactions a log would never be moved as a whole, and so would never end to grow.
+        """
+        with contextlib.suppress(sqlite3.Error, OSError):
+            if os.stat(beside(self.path, LOG)).st_size >= MAX_LOG_BYTES:
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # many errors of SQLite roll back by themselves

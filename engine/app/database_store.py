@@ -56,6 +56,14 @@ class DatabaseStore:
         """The address, without its password."""
         return str(self.address)
 
+    @property
+    def records(self) -> None:
+        """Where what it has is read: the config says so."""
+
+    async def take_over(self, config: Config) -> None:
+        """Bring schema and accounts up to date: nodes of other machines may run."""
+        await self.prepare(config)
+
     async def prepare(self, config: Config) -> None:
         """Bring schema and accounts up to date."""
         await prepare(self.address, config)

@@ -34,6 +34,7 @@ from engine.app.node_stores import StoreParts
 from engine.app.node_work import node_of
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
+from engine.app.records import StoragePlace
 from engine.app.reload import Reloader
 from engine.app.remote import RemoteAccounts, RemoteParts
 from engine.app.restored import Restoration
@@ -87,6 +88,8 @@ class Engine:
     """Whether a job that blocks the event loop is thrown out. It takes SIGURG, so it works on the main thread only."""
     manager: ServiceManager | None = field(default=None, repr=False)
     """The service manager that hears of this engine. ``run`` gives it that of its process; a program has its own."""
+    identity: str = field(factory=lambda: uuid4().hex, repr=False)
+    """What distinguishes this engine from those before and after it, whatever the clocks say."""
     stop: Stop = field(factory=Stop, init=False)
     clock: WatchedClock = field(factory=WatchedClock, init=False, repr=False)
     """The time of day by which the engine decides."""
@@ -99,8 +102,6 @@ class Engine:
     remote: RemoteParts = field(init=False, repr=False)
     control: ControlHandlers | None = field(default=None, init=False, repr=False)
     """What carries out the commands of people; None before the accounts are there."""
-    _identity: str = field(factory=lambda: uuid4().hex, init=False)
-    """What distinguishes this engine from those before and after it, whatever the clocks say."""
     _entered: bool = field(default=False, init=False)
     _handlers: Handlers = field(init=False, repr=False)
     _accounts: dict[str, Account] = field(init=False)
@@ -273,7 +274,7 @@ class Engine:
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
-        with self._lock.held(self.info.since or 0.0, self._identity):
+        with self._lock.held(self.info.since or 0.0, self.identity):
             check_mark(self.config.storage.directory)
             if self._node is None:
                 refuse_sessions_of_engines(self.config)
@@ -313,23 +314,26 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
-        opened = opened_journal(self.config, self._identity, self.incidents)
-        own, node = await parts.enter_async_context(opened), self._node
-        journal: JournalStore = own
-        jobs: WorkStorage = own.jobs
-        home: IncidentHome = own
-        claims: AlertClaims | None = None
+        node = self._node
         shared: StoreParts | None = None
         if node is not None:
             await node.begin()
             parts.push_async_callback(node.store.close_sessions)
-            home = shared = await parts.enter_async_context(node.opened(self._identity, self.incidents))
-            journal, jobs, claims = shared.journal, shared.jobs, shared.claims
+            shared = await parts.enter_async_context(node.opened(self.identity, self.incidents))
             self.jobs.use_accounts(())
+        own = None if shared is None else shared.file
+        if own is None:
+            own = await parts.enter_async_context(opened_journal(self.config, self.identity, self.incidents))
+        journal: JournalStore = own if shared is None else shared.journal
+        jobs: WorkStorage = own.jobs if shared is None else shared.jobs
+        home: IncidentHome = own if shared is None else shared
+        claims: AlertClaims | None = None if shared is None else shared.claims
         self._journal = journal
-        self._follower = follower_of(lambda: self._journal or journal, self.config.storage)
+        self._follower = follower_of(lambda: self._journal or journal, self._records)
         database = None if node is None else node.store.name
-        watch = await self.incidents.begin(home, self._count_jobs, database=database, claims=claims)
+        watch = await self.incidents.begin(
+            home, self._count_jobs, database=database, claims=claims, records=self._records
+        )
         parts.push_async_callback(watch.close)
         self.jobs.open(jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
@@ -367,9 +371,14 @@ class Engine:
     def _remote_accounts(self, parts: FleetParts) -> RemoteAccounts:
         """Return the accounts as other programs use them."""
         storage, places = self.config.storage, None
-        if self._node is not None:
+        if self._node is not None and self._node.store.records is None:
             places = AccountPlaces(storage, str(storage.directory.absolute()))
         return RemoteAccounts(lambda: self._accounts, parts.connectors, self.fleet.runners.__contains__, places)
+
+    @property
+    def _records(self) -> StoragePlace:
+        """Where what is stored is read."""
+        return (None if self._node is None else self._node.store.records) or self.config.storage
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""

@@ -17,6 +17,7 @@ from engine import paths
 from engine.alerts.ports import AlertClaims, AlertOutbox
 from engine.app.alerts import Alerts
 from engine.app.missed import missed_in
+from engine.app.records import StoragePlace
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
@@ -81,12 +82,14 @@ class IncidentParts:
         *,
         database: str | None = None,
         claims: AlertClaims | None = None,
+        records: StoragePlace | None = None,
     ) -> IncidentWatch:
         """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``.
 
         ``database`` is what the store of the accounts is called, if it is another one than the engine's own file.
         ``count_jobs`` is that of the engine's own store: each store keeps a connection, which its owner closes.
-        ``claims`` says which node of several sends a message.
+        ``claims`` says which node of several sends a message; ``records`` is where what is stored is read, if it is not
+        where the config says.
         """
         store, directory = home.incidents, self.config.storage.directory
         await self._look_at_ways()
@@ -106,7 +109,7 @@ class IncidentParts:
             home.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
-            missed=partial(missed_in, self.config.storage),
+            missed=partial(missed_in, records or self.config.storage),
             claims=claims,
         )
         if unreadable := await alerts.restore(watch.book.open.values()):

@@ -67,7 +67,8 @@ def _database_replaced(done: Rescue) -> None:
     )
 
 
-def _snapshot_repaired(done: Repair) -> None:
+def snapshot_repaired(done: Repair) -> None:
+    """Say that a snapshot was made anew."""
     log.warning("snapshot_repaired", account=done.account, detail=done.why, exact=done.exact, holds=done.holds)
 
 
@@ -86,7 +87,7 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
         config.storage.directory / paths.DATABASE,
         on_trouble=trouble_of(incidents),
         on_rescue=on_rescue,
-        on_repair=_snapshot_repaired,
+        on_repair=snapshot_repaired,
         engine=engine,
     )
     async with closed_in_time(journal):

@@ -25,7 +25,7 @@ from engine.app.node_details import details_of, this_machine
 from engine.app.node_lives import NodeLives
 from engine.app.node_stores import SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts
-from engine.app.records import open_records
+from engine.app.records import StoragePlace, open_records
 from engine.app.reload import close_accounts
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, ConfigError, SandboxConfig
@@ -174,7 +174,7 @@ class NodeAccounts:
     async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
         """Return where accounts were left, by whichever node had them; other programs' updates go on there, too."""
         await self.engine.remote.feeds.load(names)
-        read = partial(_read_left, self.engine.config, frozenset(names))
+        read = partial(_read_left, self.node.store.records or self.engine.config.storage, frozenset(names))
         return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
 
     def begin(self, epochs: Mapping[str, int], left: Mapping[str, Snapshot]) -> None:
@@ -182,7 +182,7 @@ class NodeAccounts:
         config, node = self.engine.config, self.node
         for name, epoch in epochs.items():
             place = node.store.place(name, node.lives.written, epoch)
-            connector = connector_of(config, self._accounts[name], self._datacenter, place)
+            connector = connector_of(config, self._accounts[name], self._datacenter, place, leased=True)
             self.parts.connectors[name] = connector
             self.handlers.renew(name, connector)
             self.parts.add(name, left.get(name))
@@ -217,8 +217,8 @@ class NodeAccounts:
         self.engine.jobs.use_accounts(frozenset(self.parts.fleet.runners))
 
 
-def _read_left(config: Config, names: Collection[str]) -> dict[str, Snapshot]:
-    with open_records(config.storage) as records:
+def _read_left(place: StoragePlace, names: Collection[str]) -> dict[str, Snapshot]:
+    with open_records(place) as records:
         records.on_unreadable = lambda row: None  # it begins anew, as one of which nothing is stored
         return {name: snapshot for name, (snapshot, _) in records.snapshots_of(names).items()}
 

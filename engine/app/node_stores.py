@@ -16,6 +16,7 @@ from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.usernames import StoredUsernames
 from adapters.telegram.usernames import UsernameKeeper
 from engine.alerts.ports import AlertClaims, AlertOutbox
+from engine.app.records import StoragePlace
 from engine.config import Config
 from engine.config.node import NodeSection
 from engine.control.inbox import CommandStore
@@ -26,6 +27,7 @@ from engine.remote.feeds import UpdateStore
 from engine.work.ports import WorkStorage
 
 if TYPE_CHECKING:  # these import the engine's parts
+    from adapters.sqlite import JournalWriter
     from engine.app.incidents import IncidentParts
 
 
@@ -52,6 +54,8 @@ class StoreParts:
     """The updates that wait for other programs."""
     refused: anyio.Event = field(factory=anyio.Event)
     """Set when the store has refused something because the life is over."""
+    file: "JournalWriter | None" = None
+    """The engine's own file, where that is what nodes share."""
 
 
 class SharedStore(Protocol):
@@ -60,6 +64,13 @@ class SharedStore(Protocol):
     @property
     def name(self) -> str:
         """What a sentence calls it, without a secret."""
+
+    @property
+    def records(self) -> StoragePlace | None:
+        """Where what it has is read; None if it is where the config says."""
+
+    async def take_over(self, config: Config) -> None:
+        """Do what ``prepare`` does, before any node of this machine runs: their former lives are over."""
 
     async def prepare(self, config: Config) -> None:
         """Bring its schema up to date, and have the accounts of a config in it.

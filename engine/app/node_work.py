@@ -7,6 +7,7 @@ give up ──▶ links closed in order, jobs away, all of it stored
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import anyio
@@ -204,13 +205,28 @@ class ClaimedAccounts:
             self._changed.notify()
 
 
+def fleet_directory(config: Config) -> Path | None:
+    """Return the directory of all workers, for the config of one of them; None for other engines."""
+    return getattr(config.node, "fleet_directory", None)
+
+
+def is_node(config: Config) -> bool:
+    """Return whether the engine of a config shares its accounts with others."""
+    return config.storage.database is not None or fleet_directory(config) is not None
+
+
 def store_of(config: Config) -> "SharedStore | None":
     """Return the store that the nodes of a config share; None if all of it is one engine's.
 
     Raises ``ConfigError``, and ``DriverMissing`` without PostgreSQL's client.
     """
     if config.storage.database is None:
-        return None
+        directory = fleet_directory(config)
+        if directory is None:
+            return None
+        from engine.app.file_store import SharedFileStore  # noqa: PLC0415 - for workers alone
+
+        return SharedFileStore(directory)
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - for such a config alone
     from adapters.postgres.errors import BadAddress  # noqa: PLC0415 - as above
 

@@ -12,6 +12,7 @@ from adapters.session.store import SessionPlace
 from adapters.telegram import Datacenter, Proxy, ProxyFailover, TelegramConnector
 from engine import paths
 from engine.app.job_registry import JobRegistry
+from engine.app.node_work import is_node
 from engine.config import AccountConfig, Config, DatacenterConfig, ProxyConfig, SandboxConfig
 from states import Policy
 
@@ -80,7 +81,7 @@ class ClaimedConnectors(TelegramConnectors):
 
 def source_of(config: Config) -> ConnectorSource:
     """Return the source for the datacenter that a config names."""
-    if config.storage.database is not None:
+    if is_node(config):
         return ClaimedConnectors(config)
     if isinstance(config.telegram.datacenter, SandboxConfig):
         from engine.app.sandbox import SandboxDemo  # noqa: PLC0415  # production never imports the sandbox
@@ -90,13 +91,19 @@ def source_of(config: Config) -> ConnectorSource:
 
 
 def connector_of(
-    config: Config, account: AccountConfig, datacenter: Datacenter | None, place: SessionPlace | None = None
+    config: Config,
+    account: AccountConfig,
+    datacenter: Datacenter | None,
+    place: SessionPlace | None = None,
+    *,
+    leased: bool = False,
 ) -> TelegramConnector:
     """Return the connector of an account to a datacenter; None means Telegram itself.
 
-    With ``place`` the session is there, and not in its file, and another node may have the account next.
+    With ``place`` the session is there, and not in its file. ``leased`` says that another node may have the account
+    next.
     """
-    elsewhere: dict[str, Any] = {} if place is None else {"place": place, "leased": True}
+    elsewhere: dict[str, Any] = {"leased": leased} if place is None else {"place": place, "leased": True}
     return TelegramConnector(
         session=account.session,
         api_id=config.telegram.api_id,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import anyio
 import structlog
@@ -48,6 +49,8 @@ class WorkerSection(NodeSection):
     fleet_directory: Path = field(default=Path())
     """The directory of all workers of this machine, which is the parent's."""
     metered: bool = False
+    engine: str = ""
+    """The identity of the parent: for whoever looks from outside, all its workers are one engine."""
 
     @property
     def known_as(self) -> str:
@@ -75,14 +78,21 @@ def directory_of(config: Config, number: int) -> Path:
     return config.storage.directory / paths.WORKERS / str(number)
 
 
-def config_of(config: Config, number: int, count: int) -> Config:
-    """Return the config of one of ``count`` workers, from 1 on: what speaks for all of them is left to the parent."""
+def config_of(config: Config, number: int, count: int, engine: str = "") -> Config:
+    """Return the config of one of ``count`` workers, from 1 on: what speaks for all of them is left to the parent.
+
+    ``engine`` is the parent's identity.
+    """
     most = config.node.accounts_at_most
     given: dict[str, Any] = asdict(config.node, recurse=False) | {"workers": 1}
     if most is not None:
         given["accounts_at_most"] = max(1, most // count + (number <= most % count))
     node = WorkerSection(
-        **given, number=number, fleet_directory=config.storage.directory, metered=config.web is not None
+        **given,
+        number=number,
+        fleet_directory=config.storage.directory,
+        metered=config.web is not None,
+        engine=engine,
     )
     storage = evolve(config.storage, directory=directory_of(config, number))
     return evolve(config, node=node, storage=storage, web=None, heartbeat=None)
@@ -97,7 +107,7 @@ async def run_worker(config: Config, orders: int, lines: int) -> int:
     levels = {name: level.number for name, level in config.logging.levels.items()}
     with ExitStack() as files:
         change_log = files.enter_context(logs.relayed(lines, levels=levels))
-        engine = Engine(config, throws_out=True)
+        engine = Engine(config, throws_out=True, identity=getattr(config.node, "engine", "") or uuid4().hex)
         files.enter_context(engine.lock())
         engine.appliers["logging"] = lambda new: change_log(
             as_json=False, levels={name: level.number for name, level in new.logging.levels.items()}

@@ -21,6 +21,7 @@ from adapters.archive.marker import check_mark
 from adapters.sqlite import StorageError
 from adapters.system import EngineLock, LockHeld, ServiceManager, raise_limit, usable_cores
 from engine import paths
+from engine.app.file_store import SharedFileStore
 from engine.app.node import LIFE, read_life, refuse_what_nodes_lack
 from engine.app.node_stores import SharedStore
 from engine.app.node_work import store_of
@@ -246,13 +247,14 @@ async def run_workers(
     Raises ``LockHeld`` if another engine runs on the same data, ``OSError`` if its directory cannot be used, and
     ``ConfigError`` for a config that one process alone can run.
     """
-    store = _shared_store(config, count)
+    store = _shared_store(config)
     descriptors = raise_limit(len(config.accounts))
     stop = Stop()
-    workers = tuple(Worker(number, config_of(config, number, count)) for number in range(1, count + 1))
+    identity = uuid4().hex
+    workers = tuple(Worker(number, config_of(config, number, count, identity)) for number in range(1, count + 1))
     parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers, ServiceManager.from_environment())
     with ExitStack() as files:
-        files.enter_context(_lock(config))
+        files.enter_context(_lock(config, identity))
         files.enter_context(opened_log(config, log_format, None))
         engine_log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         warn(config, descriptors)
@@ -262,7 +264,7 @@ async def run_workers(
             try:
                 with stop.startup():
                     await end_former_workers(config, parent.store)
-                    await store.prepare(config)
+                    await store.take_over(config)
                     log.info("workers_starting", count=count)
             except StorageError as exc:
                 engine_log.error("engine_failed", detail=str(exc))
@@ -278,26 +280,25 @@ async def run_workers(
     return code
 
 
-def _shared_store(config: Config, count: int) -> SharedStore:
+def _shared_store(config: Config) -> SharedStore:
+    """Return the database of a config, or else the file in its directory, which needs no server."""
     store = store_of(config)
-    if store is None:
-        raise ConfigError(
-            config.path,
-            [
-                f"node.workers: {count} workers share the accounts over a database, and storage.database names none; "
-                "add one, or leave node.workers out"
-            ],
-        )
     refuse_what_nodes_lack(config)
-    return store
+    if store is None and config.remote.programs:
+        sentence = (
+            "remote.programs: other programs cannot use the accounts of workers that share a file; leave node.workers "
+            "out, or give storage.database"
+        )
+        raise ConfigError(config.path, [sentence])
+    return store or SharedFileStore(config.storage.directory)
 
 
 @contextmanager
-def _lock(config: Config) -> Iterator[None]:
+def _lock(config: Config, identity: str) -> Iterator[None]:
     """Hold the lock of the engine for the block. Raises ``LockHeld``, and ``OSError``."""
     directory = config.storage.directory
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with EngineLock(directory / paths.LOCK).held(time.time(), uuid4().hex):
+    with EngineLock(directory / paths.LOCK).held(time.time(), identity):
         check_mark(directory)
         (directory / paths.WORKERS).mkdir(mode=0o700, exist_ok=True)
         yield

@@ -55,7 +55,7 @@ OWN_COMMANDS = {
 MORE_ROWS = """
     INSERT INTO jobs (kind, account, data, added, due, worker, checkpoint, result, state)
         VALUES ('send', '', '{{"to": "me", "text": "x"}}', 1.0, {due}, 'Account 1', '{{}}', '1', '{state}');
-    INSERT INTO job_charges VALUES ({n}, 4102444800.0, 'send', 'Account {n}', 60.0);
+    INSERT INTO job_charges (job, until, kind, account, length) VALUES ({n}, 4102444800.0, 'send', 'Account {n}', 60.0);
     INSERT INTO job_results VALUES ({n}, 1, '1');
     INSERT INTO job_traces VALUES ({n}, 'trace');
     INSERT INTO messages (owner, chat, id, at, sender, text, job) VALUES ('', 1, {n}, 1.0, 7, 'text', {n});

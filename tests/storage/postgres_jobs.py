@@ -25,6 +25,9 @@ from tests.timeouts import TIMEOUT
 _REGISTER = """INSERT INTO nodes (id, name, host, epoch, lease)
     SELECT {life}, '{name}', 'here', count(*) + 1, 15 FROM nodes WHERE name = '{name}'"""
 
+_DEATH = """WITH d AS (SELECT id FROM nodes WHERE id = {0} AND state <> 'dead' FOR UPDATE)
+    UPDATE nodes SET state = 'dead' FROM d WHERE nodes.id = d.id"""
+
 
 class PostgresJobsDatabase:
     """A database of its own, and the lives of nodes that write into it."""
@@ -63,6 +66,15 @@ class PostgresJobsDatabase:
                 "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, epoch = accounts.epoch + 1"
             )
         return life
+
+    def end(self, life: int) -> None:
+        """End a life, as whoever sees that its process is gone."""
+        self.execute(_DEATH.format(life))
+
+    @property
+    def holder(self) -> Sequence[str]:
+        """The words by which a process is started that claims jobs and keeps them."""
+        return "tests.postgres.job_holder", self.url
 
     def add(self, jobs: Iterable[NewJob]) -> range:
         """Add jobs as a command does."""

@@ -79,16 +79,6 @@ def test_a_name_of_a_worker_is_none_that_a_person_can_give(tmp_path: Path) -> No
         evolve(NodeSection(), name=part.node.known_as)
 
 
-async def test_workers_without_a_store_that_they_share_are_refused(harness: EngineHarness) -> None:
-    """In a sentence with the remedy, and exit code 2."""
-    harness.config.write_text(
-        f"{HEAD}accounts: [{{name: A, session: a}}, {{name: B, session: b}}]\nnode: {{workers: 2}}\n"
-    )
-    code, said = await harness.command("run", "config.yaml")
-    assert code == 2
-    assert "storage.database names none; add one, or leave node.workers out" in said
-
-
 async def test_a_database_that_does_not_answer_ends_the_start_of_workers(harness: EngineHarness) -> None:
     """Before any process is started, in the sentence of one engine, without the password."""
     names = "{name: A, session: a}, {name: B, session: b}"

@@ -1,0 +1,203 @@
+"""The rows of accounts in ``engine.db`` that nodes share: who owns which, as in ``adapters/postgres/accounts.py``."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from adapters.sqlite.errors import StorageError
+from adapters.sqlite.node_file import NodeFile
+from adapters.sqlite.nodes import MATCHES, shown
+
+_CLAIM: Final = f"""
+    UPDATE node_accounts SET owner = :life, epoch = epoch + 1, move_to = NULL, last_host = :host
+    WHERE id IN (
+        SELECT a.id FROM node_accounts a
+        WHERE a.owner IS NULL AND a.hosts = :hosts AND {MATCHES.format(host=":host", hosts="a.hosts")}
+            AND (a.move_to IS NULL OR a.move_to = :name OR NOT EXISTS (
+                SELECT 1 FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive'
+                    AND {MATCHES.format(host="n.host", hosts="a.hosts")}))
+        ORDER BY a.move_to IS NOT :name, a.last_host IS NOT :host, a.id LIMIT :up_to)
+    RETURNING id, name, epoch"""
+_NAMES: Final = "(SELECT value FROM json_each(?))"
+
+
+class MoveRefused(StorageError):
+    """An account cannot go to that node."""
+
+
+@frozen(kw_only=True)
+class ClaimedRow:
+    """An account that a life has claimed."""
+
+    name: str
+    epoch: int
+    last_host: str | None
+    """Where it was connected before, None if nowhere yet."""
+
+
+@frozen(kw_only=True)
+class AccountShare:
+    """The accounts with one pattern of hosts: how many there are, are free, and are owned by each life."""
+
+    hosts: str
+    total: int
+    free: int
+    owned: Mapping[int, int]
+
+
+class FileAccounts:
+    """The rows of accounts, over one connection. All raise ``DatabaseUnusable`` when the file cannot be used."""
+
+    def __init__(self, file: NodeFile) -> None:
+        self._file = file
+
+    async def _rows(self, sql: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        return await self._file.transact(lambda db: db.execute(sql, values).fetchall())
+
+    async def set_accounts(self, hosts: Mapping[str, str]) -> None:
+        """Have these accounts in the store, each with its pattern of hosts; what it has of others stays."""
+        await self._file.transact(
+            lambda db: db.executemany(
+                """INSERT INTO node_accounts (name, hosts) VALUES (?, ?)
+                    ON CONFLICT (name) DO UPDATE SET hosts = excluded.hosts WHERE hosts <> excluded.hosts""",
+                list(hosts.items()),
+            )
+        )
+
+    async def remove_accounts(self, names: Collection[str]) -> frozenset[str]:
+        """Take out those of the accounts that nobody owns, and return them. Their sessions are files, and stay."""
+        sql = f"DELETE FROM node_accounts WHERE owner IS NULL AND name IN {_NAMES} RETURNING name"
+        return frozenset(name for (name,) in await self._rows(sql, (json.dumps(list(names)),)))
+
+    async def listed(self) -> dict[str, str]:
+        """Return all accounts, each with its pattern of hosts."""
+        return dict(await self._rows("SELECT name, hosts FROM node_accounts ORDER BY id"))
+
+    async def groups(self) -> tuple[AccountShare, ...]:
+        """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
+        rows = await self._rows("SELECT hosts, owner, count(*) FROM node_accounts GROUP BY 1, 2 ORDER BY 1, 2")
+        counts: dict[str, dict[int | None, int]] = {}
+        for hosts, owner, accounts in rows:
+            counts.setdefault(hosts, {})[owner] = accounts
+        return tuple(
+            AccountShare(
+                hosts=hosts,
+                total=sum(each.values()),
+                free=each.get(None, 0),
+                owned={owner: accounts for owner, accounts in each.items() if owner is not None},
+            )
+            for hosts, each in counts.items()
+        )
+
+    async def free_accounts_of_the_dead(self) -> int:
+        """Free the accounts of lives that are over, and return how many; to be called before a claim."""
+
+        def work(db: sqlite3.Connection) -> int:
+            dead = "(SELECT id FROM nodes WHERE state = 'dead' AND freed = 0)"
+            freed = db.execute(f"UPDATE node_accounts SET owner = NULL WHERE owner IN {dead}").rowcount
+            db.execute("UPDATE nodes SET freed = 1 WHERE state = 'dead' AND freed = 0")
+            return freed
+
+        return await self._file.transact(work)
+
+    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> tuple[ClaimedRow, ...]:
+        """Give a life up to so many free accounts of each pattern of hosts, and return them.
+
+        None if the life is over or draining, if another file answers, or if its host does not match. Accounts that are
+        to move to this node come first, then those that were connected from its host before.
+        """
+
+        def work(db: sqlite3.Connection) -> tuple[ClaimedRow, ...]:
+            mine = db.execute("SELECT name, host FROM nodes WHERE id = ? AND state = 'alive'", (life,)).fetchone()
+            if mine is None or self._file.server != server:
+                return ()
+            got: list[ClaimedRow] = []
+            for hosts, number in up_to.items():
+                if number <= 0:
+                    continue
+                before = "SELECT id, last_host FROM node_accounts WHERE owner IS NULL AND hosts = ?"
+                last = dict(db.execute(before, (hosts,)).fetchall())
+                values = {"life": life, "name": mine[0], "host": mine[1], "hosts": hosts, "up_to": number}
+                got += [
+                    ClaimedRow(name=name, epoch=epoch, last_host=last[number])
+                    for number, name, epoch in db.execute(_CLAIM, values).fetchall()
+                ]
+            return tuple(got)
+
+        return await self._file.transact(work)
+
+    async def owned(self, life: int) -> dict[str, int]:
+        """Return the accounts that a life owns, each with its epoch; none if it is over."""
+        return dict(
+            await self._rows(
+                """SELECT a.name, a.epoch FROM node_accounts a JOIN nodes n ON n.id = a.owner
+                    WHERE n.id = ? AND n.state <> 'dead'""",
+                (life,),
+            )
+        )
+
+    async def moving(self, life: int) -> tuple[str, ...]:
+        """Return the accounts that a life owns and that are to go to another node, which lives."""
+        rows = await self._rows(
+            """SELECT a.name FROM node_accounts a JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
+                WHERE a.owner = ? ORDER BY a.id""",
+            (life,),
+        )
+        return tuple(name for (name,) in rows)
+
+    async def awaited(self, life: int) -> dict[str, int]:
+        """Return how many free accounts of each pattern of hosts are to go to the node of this life."""
+        rows = await self._rows(
+            f"""SELECT a.hosts, count(*) FROM node_accounts a JOIN nodes n ON n.name = a.move_to
+                WHERE n.id = ? AND n.state = 'alive' AND a.owner IS NULL
+                    AND {MATCHES.format(host="n.host", hosts="a.hosts")} GROUP BY 1""",
+            (life,),
+        )
+        return dict(rows)
+
+    async def release(self, life: int, epochs: Mapping[str, int]) -> frozenset[str]:
+        """Free accounts whose links this life has closed, each on condition of its epoch; return which they were."""
+
+        def work(db: sqlite3.Connection) -> frozenset[str]:
+            sql = "UPDATE node_accounts SET owner = NULL WHERE owner = ? AND name = ? AND epoch = ?"
+            return frozenset(
+                name for name, epoch in epochs.items() if db.execute(sql, (life, name, epoch)).rowcount > 0
+            )
+
+        return await self._file.transact(work)
+
+    async def move(self, account: str, to: str) -> None:
+        """Ask for an account to go to a node: its owner releases it, and then that node claims it.
+
+        Raises ``MoveRefused`` if there is no such account, no such living node, or its host is not one for the account.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            found = db.execute("SELECT hosts, owner FROM node_accounts WHERE name = ?", (account,)).fetchone()
+            node = db.execute("SELECT id, host, state FROM nodes WHERE name = ? AND state <> 'dead'", (to,)).fetchone()
+            if (why := _refusal(db, account, to, found, node)) is not None:
+                raise MoveRefused(f"{self._file.path}: {why}")
+            is_there = node[0] == found[1]
+            db.execute("UPDATE node_accounts SET move_to = ? WHERE name = ?", (None if is_there else to, account))
+
+        await self._file.transact(work)
+
+
+def _refusal(db: sqlite3.Connection, account: str, to: str, found: Any, node: Any) -> str | None:
+    """Return why an account cannot go to a node, with the remedy; None if it can."""
+    if found is None:
+        return f"no account is called {shown(account)}; see 'status'"
+    if node is None:
+        return f"no node called {shown(to)} is alive; see 'nodes'"
+    hosts, host = found[0], node[1]
+    if node[2] == "draining":
+        return f"node {shown(to)} is giving its accounts away; name another one"
+    if not db.execute(f"SELECT {MATCHES.format(host='?', hosts='?')}", (host, hosts)).fetchone()[0]:
+        return (
+            f"{shown(account)} may be on hosts {shown(hosts)} alone, and {shown(to)} is on {shown(host)}; "
+            "name another node, or change 'hosts' of the account"
+        )
+    return None

@@ -1,0 +1,133 @@
+"""``engine.db`` as the store that the workers of one machine share: no server is needed. A composition root.
+
+The parent of the workers has the file for itself first (``take_over``): it holds the lock of the directory, and no
+worker of before is there any more. What cannot be read of the accounts is repaired then. From there on the workers
+write, each behind the fence of its life. None of them puts a new file into the place of one that was lost: their lives
+end with it, and the next ones begin in what is there then.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+from attrs import define, frozen
+
+from adapters.sqlite import JournalWriter
+from adapters.sqlite.node_accounts import FileAccounts
+from adapters.sqlite.node_file import NodeFile, make_file, take_over
+from adapters.sqlite.nodes import WorkerEntry
+from adapters.sqlite.shared_incidents import SharedIncidents, SharedOutbox
+from adapters.sqlite.shared_jobs import SharedJobs
+from engine import paths
+from engine.app.file_lines import FileLines
+from engine.app.incidents import IncidentParts
+from engine.app.journal import closed_in_time, snapshot_repaired, trouble_of
+from engine.app.node_stores import StoreParts
+from engine.config import Config
+from engine.config.node import NodeSection
+
+
+@frozen
+class SharedFilePlace:
+    """Where the data of all workers are, as ``engine.app.records.StoragePlace`` has it."""
+
+    directory: Path
+    database: None = None
+
+
+@define(eq=False)
+class SharedFileStore:
+    """A file, see ``engine.app.node_stores.SharedStore``."""
+
+    directory: Path
+    """That of all workers: ``storage.directory`` of their parent."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.directory / paths.DATABASE
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self.path)
+
+    @property
+    def records(self) -> SharedFilePlace:
+        """Where what it has is read."""
+        return SharedFilePlace(self.directory)
+
+    async def take_over(self, config: Config) -> None:
+        """End all lives of before, and have the accounts of this config in the file.
+
+        For the parent, which holds the lock of the directory, when no worker is there. Raises ``StorageError``.
+        """
+        for each in await anyio.to_thread.run_sync(take_over, self.path):
+            snapshot_repaired(each)
+        await self.prepare(config)
+
+    async def prepare(self, config: Config) -> None:
+        """Bring schema and accounts up to date: all workers have their config from one parent."""
+        await anyio.to_thread.run_sync(make_file, self.path)
+        file = await anyio.to_thread.run_sync(NodeFile.open, self.path)
+        try:
+            accounts, wanted = FileAccounts(file), {account.name: account.hosts for account in config.accounts}
+            stored = await accounts.listed()
+            if stored != wanted:
+                await accounts.remove_accounts(stored.keys() - wanted.keys())
+                await accounts.set_accounts(wanted)
+        finally:
+            file.close()
+
+    def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> FileLines:
+        """Return what the lease goes over."""
+        entry = WorkerEntry(
+            name=node.known_as,
+            host=node.place,
+            lease=node.lease,
+            accounts_at_most=node.accounts_at_most,
+            details=details,
+        )
+        return FileLines(self.path, entry)
+
+    def commands(self, life: Callable[[], int]) -> None:
+        """Return None: all workers are on this machine, and the parent speaks to their sockets."""
+
+    def place(self, account: str, life: int, epoch: int) -> None:
+        """Return None: sessions are in their files, which the lock of its owner guards."""
+
+    async def close_sessions(self) -> None:
+        """Do nothing: each account closes its own."""
+
+    @asynccontextmanager
+    async def opened(
+        self, life: int, node: str, engine: str, incidents: IncidentParts, tasks: TaskGroup
+    ) -> AsyncIterator[StoreParts]:
+        """Yield what the life writes, all of it by one thread; at the end, wait for what was written last."""
+        refused = anyio.Event()
+        async with AsyncExitStack() as parts:
+            journal = await JournalWriter.open(
+                self.path, on_trouble=trouble_of(incidents), engine=engine, life=life, on_ended=refused.set
+            )
+            await parts.enter_async_context(closed_in_time(journal))
+            link = await anyio.to_thread.run_sync(partial(NodeFile.open, self.path, durable=True))
+            parts.callback(link.close)
+            writer = journal.jobs.writer
+            outbox = SharedOutbox(self.path, writer, link=link, life=life)
+            yield StoreParts(
+                journal=journal,
+                jobs=SharedJobs(self.path, writer, link=link, life=life, node=node),
+                usernames=journal.usernames,
+                ledger=journal.make_ledger(),
+                incidents=SharedIncidents(self.path, writer, link=link, life=life, node=node),
+                outbox=outbox,
+                claims=outbox,
+                remote=journal.remote,
+                refused=refused,
+                file=journal,
+            )
