@@ -118,5 +118,5 @@ def cluster_url(cluster: "PatroniCluster") -> Iterator[str]:
 
     name = cluster.clone(template_of(cluster))
     yield cluster.url(name)
-    cluster.heal()
+    cluster.primary()  # there may be none yet
     cluster.drop(name)

@@ -1,8 +1,9 @@
 """A connection for commands and for reading in a worker thread: never on an event loop."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import psycopg
 from attrs import frozen
@@ -12,7 +13,40 @@ from adapters.postgres.errors import translating_store_errors
 from adapters.postgres.migrate import require_versions
 from adapters.postgres.settings import SET_UP, StoreTimeouts, check_server, connection_options, set_up_values
 
-_TIMEOUTS = StoreTimeouts(idle=10.0)
+T = TypeVar("T")
+
+_TIMEOUTS: Final = StoreTimeouts(idle=10.0)
+_SILENCE: Final = _TIMEOUTS.query + 2.0
+"""Seconds without a byte after which a server is given up: it ends a statement itself before that, if it can."""
+
+
+class BlockingConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives up a server which has fallen silent.
+
+    TCP does that for one whose machine is gone, and for nothing else: not for a server that is stopped, nor for one
+    behind a proxy.
+    """
+
+    silence: float = _SILENCE
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **named: Any) -> T:
+        """Run one exchange with the server, as psycopg wants it."""
+        return super().wait(self._bounded(gen), *args, **named)
+
+    def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        heard, answer = time.monotonic(), None
+        while True:
+            try:
+                wanted = next(gen) if answer is None else gen.send(answer)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            answer = yield wanted
+            now = time.monotonic()
+            if answer:
+                heard = now
+            elif now - heard > self.silence:
+                self.pgconn.finish()  # what follows, such as a rollback, fails at once
+                raise psycopg.OperationalError(f"no answer within {self.silence:g} s")
 
 
 @frozen
@@ -42,7 +76,8 @@ def blocking_store(address: StoreAddress, *, application: str = "holdfast comman
     Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``.
     """
     with translating_store_errors(address.shown):
-        raw = psycopg.connect(address.conninfo, autocommit=True, **connection_options(address, application, _TIMEOUTS))
+        options = connection_options(address, application, _TIMEOUTS)
+        raw = BlockingConnection.connect(address.conninfo, autocommit=True, **options)
     with raw:
         store = BlockingStore(address, raw)
         with translating_store_errors(address.shown):

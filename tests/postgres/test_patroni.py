@@ -1,17 +1,14 @@
-"""The cluster of the tests: its hosts end with the tests, and it goes on after each kind of loss."""
+"""A host of the cluster of the tests: all that began in it ends with the tests."""
 
 import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from tests.postgres.patroni import PatroniCluster
 from tests.timeouts import TIMEOUT
 
 HOST = Path(__file__).with_name("patroni_host.py")
@@ -68,36 +65,3 @@ def test_a_host_ends_with_the_process_that_started_it(host: subprocess.Popen[byt
     host.stdin.close()
     assert host.wait(TIMEOUT) == 0
     assert not is_there(pid)
-
-
-def write(url: str, deadline: float, row: int) -> None:
-    """Write a row, as often as it takes."""
-    while True:
-        try:
-            with psycopg.connect(url, connect_timeout=3, autocommit=True) as connection:
-                connection.execute("INSERT INTO kept VALUES (%s) ON CONFLICT DO NOTHING", (row,))
-                return
-        except psycopg.Error:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-
-@pytest.mark.slow
-def test_what_the_cluster_acknowledges_outlives_every_loss(cluster: PatroniCluster, cluster_url: str) -> None:
-    """A crash stays where it is; a switchover and a lost host lead to another member, by the same address."""
-    primary = cluster.primary()
-    with psycopg.connect(cluster_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE kept (number int PRIMARY KEY)")
-    write(cluster_url, time.monotonic() + TIMEOUT, 1)
-    assert cluster.crash() == primary
-    write(cluster_url, time.monotonic() + TIMEOUT, 2)
-    cluster.heal()
-    second = cluster.switchover()
-    write(cluster_url, time.monotonic() + TIMEOUT, 3)
-    cluster.heal()
-    assert cluster.lose_host(stopped=True) == second != primary
-    write(cluster_url, time.monotonic() + TIMEOUT, 4)
-    cluster.heal()
-    assert cluster.primary() != second
-    with psycopg.connect(cluster_url) as connection:
-        assert connection.execute("SELECT number FROM kept ORDER BY number").fetchall() == [(1,), (2,), (3,), (4,)]

@@ -2,93 +2,17 @@
 
 import json
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
-import anyio
 import psycopg
 import pytest
-from attrs import define
 
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.journal_reader import StoreRecords
-from adapters.postgres.nodes import SERVER
 from adapters.sandbox import Sandbox
 from engine.app.node import read_life, write_life
-from tests.engine.harness import COMPLAINTS, FAST, EngineHarness
-from tests.timeouts import TIMEOUT
+from tests.engine.harness import EngineHarness
+from tests.engine.nodes import Nodes, clean
 
-PHONES = ("+9996620001", "+9996620002")
 ACCOUNTS = ("Account 1", "Account 2")
-
-
-@define
-class Nodes:
-    """Nodes of one database and one datacenter."""
-
-    directory: Path
-    url: str
-    dc: Sandbox
-
-    async def node(self, name: str, *, lease: str = "6s", more: str = "", rest: str = "") -> EngineHarness:
-        """Write the config of a node; the first one brings the sessions into the database."""
-        harness = EngineHarness(self.directory / name)
-        harness.directory.mkdir()
-        database = f"storage: {{database: '{self.url}'}}\nnode: {{name: {name}, host: {name}, lease: {lease}{more}}}\n"
-        harness.at(self.dc, *PHONES, rest=FAST + database + rest)
-        if name == "one":
-            code, said = await harness.command("session", "bring", "config.yaml")
-            assert code == 0, said
-        else:
-            for file in harness.directory.glob("*.session*"):
-                file.unlink()
-        return harness
-
-    def settle(self) -> None:
-        """Let accounts be claimed at once, as in a database that has been watched for a lease."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"INSERT INTO settled_servers (server) SELECT {SERVER}".encode())
-
-    def execute(self, statement: str) -> None:
-        """Change the database."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(statement.encode())
-
-    def owners(self) -> dict[str, str | None]:
-        """Return the node of each account."""
-        question = "SELECT a.name, n.name FROM accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead'"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return dict(connection.execute(question).fetchall())
-
-    def jobs(self) -> list[str]:
-        """Return the states of all jobs."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return [state for (state,) in connection.execute("SELECT state FROM jobs ORDER BY id")]
-
-    def in_ledger(self) -> int:
-        """Return how many users the ledger of completeness has."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return len(connection.execute("SELECT DISTINCT user_id FROM ledger").fetchall())
-
-    def healthy(self) -> dict[str, int]:
-        """Return the number of the life in which each account is healthy."""
-        with StoreRecords.open(StoreAddress.parse(self.url)) as records:
-            snapshots = records.snapshots()
-        return {name: at.life for name, (at, _) in snapshots.items() if at.state.value == "healthy"}
-
-    async def until(self, holds: Callable[[], bool], *said: EngineHarness) -> None:
-        """Wait until something is so in the database."""
-        try:
-            with anyio.fail_after(TIMEOUT):
-                while not await anyio.to_thread.run_sync(holds):
-                    await anyio.sleep(0.1)
-        except TimeoutError:
-            raise AssertionError("\n".join(["it did not come to pass", *(each.text for each in said)])) from None
-
-
-def clean(*nodes: EngineHarness) -> bool:
-    """Say whether there is nothing in the logs that Python complains of."""
-    return not any(COMPLAINTS.search(node.text) for node in nodes)
 
 
 @pytest.mark.slow
