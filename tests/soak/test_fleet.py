@@ -104,5 +104,5 @@ def test_whatever_else_is_wrong_is_told() -> None:
     assert judges.of_transactions([], []) == []
     assert len(judges.of_transactions([("holdfast", "idle in transaction", "")], ["x"])) == 2
     files = ["socket:[1]"] * 20 + ["/dev/null"] * 10
-    assert judges.of_descriptors("n1", files, 10, 6, 10) == []
-    assert len(judges.of_descriptors("n1", files * 7, 12, 30, 10)) == 4
+    assert judges.of_descriptors("n1", files, to_telegram=10, to_store=6, accounts=10, lives=1) == []
+    assert len(judges.of_descriptors("n1", files * 7, to_telegram=12, to_store=30, accounts=10, lives=1)) == 4

@@ -34,7 +34,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak.fleet", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, default in (("nodes", 4), ("accounts", 200), ("sends", 1000), ("channels", 20), ("seed", 7)):
+    for name, default in (
+        ("nodes", 4),
+        ("accounts", 200),
+        ("sends", 1000),
+        ("channels", 20),
+        ("workers", 2),
+        ("seed", 7),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--posts", type=int, help="four a second, if left out")
     parser.add_argument("--faults", type=int, help="one for each two thirds of a lease, if left out")

@@ -143,23 +143,30 @@ def of_transactions(connections: Sequence[object], prepared: Sequence[object]) -
     ]
 
 
-def of_descriptors(name: str, descriptors: Iterable[str], to_telegram: int, to_store: int, accounts: int) -> list[str]:
-    """A node has a connection for each of its accounts, a few to the store, and no more than that."""
+def of_descriptors(
+    name: str, descriptors: Iterable[str], *, to_telegram: int, to_store: int, accounts: int, lives: int
+) -> list[str]:
+    """A node has a connection for each of its accounts, a few to the store, and no more than that.
+
+    ``lives`` is how many workers it has, 1 without a parent.
+    """
     said = []
-    if to_telegram > accounts + 1:
+    found = list(descriptors)
+    sockets = sum(each.startswith("socket:") for each in found)
+    parents = int(lives > 1)
+    if to_telegram > accounts:
         said.append(f"{name} has {to_telegram} connections to Telegram for {accounts} accounts")
-    if to_store > MAX_STORE_CONNECTIONS:
+    if to_store > MAX_STORE_CONNECTIONS * (lives + parents):
         said.append(f"{name} has {to_store} connections to the store")
-    others = [each for each in descriptors if not each.startswith("socket:")]
-    sockets = len(list(descriptors)) - len(others)
-    if sockets > to_telegram + to_store + MAX_OTHER_SOCKETS:
+    if sockets > to_telegram + to_store + MAX_OTHER_SOCKETS * (lives + parents):
         said.append(f"{name} has {sockets} sockets, of which {to_telegram + to_store} lead outside")
-    if len(others) > MAX_FILES:
-        said.append(f"{name} has {len(others)} files open: {Counter(others).most_common(SHOWN)}")
+    if len(found) - sockets > MAX_FILES * (lives + parents):
+        others = Counter(each for each in found if not each.startswith("socket:"))
+        said.append(f"{name} has {len(found) - sockets} files open: {others.most_common(SHOWN)}")
     return said
 
 
-MAX_STORE_CONNECTIONS: Final = 24
-MAX_OTHER_SOCKETS: Final = 12
+MAX_STORE_CONNECTIONS: Final = 16
+MAX_OTHER_SOCKETS: Final = 8
 """The control socket, the loop's own pair, and those of commands."""
-MAX_FILES: Final = 60
+MAX_FILES: Final = 40

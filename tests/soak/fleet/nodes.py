@@ -27,6 +27,8 @@ class FleetNode:
     """A node: its directory, its ways out, and the process that it is at the moment."""
 
     name: str
+    lives: list[str]
+    """What it, or each of its workers, is called in the store."""
     harness: EngineHarness
     telegram: Wire
     store: list[Wire]
@@ -83,6 +85,22 @@ class FleetNode:
         os.kill(self.process.pid, number)
         return True
 
+    def workers(self) -> list[int]:
+        """Return the processes of its workers."""
+        found = list[int]()
+        if self.process is not None:
+            with contextlib.suppress(OSError):
+                children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text("ascii")
+                found += map(int, children.split())
+        return found
+
+    def send_all(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its workers, as to all that a machine has."""
+        for worker in self.workers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, number)
+        self.send(number)
+
     def end(self, number: signal.Signals, why: str, again_after: float) -> bool:
         """End the process, and have another one started after so many seconds; return whether there was one."""
         if not self.send(number):
@@ -130,25 +148,27 @@ class FleetNode:
     def kill(self) -> None:
         """End it at once, in whatever state it is."""
         if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            self.send_all(signal.SIGKILL)
             self.process.wait()
             self.process = None
 
     def memory(self) -> int:
-        """Return the resident memory of the process, in bytes; 0 if there is none."""
-        if self.process is None:
-            return 0
-        with contextlib.suppress(OSError, IndexError):
-            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text("ascii").split()[1])
-            return pages * os.sysconf("SC_PAGE_SIZE")
-        return 0
+        """Return the resident memory of the process and its workers, in bytes; 0 if there is none."""
+        total = 0
+        for process in self._processes():
+            with contextlib.suppress(OSError, IndexError):
+                total += int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
+        return total * os.sysconf("SC_PAGE_SIZE")
 
     def descriptors(self) -> list[str]:
-        """Return what the open file descriptors of the process lead to."""
+        """Return what the open file descriptors of the process and its workers lead to."""
         found = []
-        if self.process is not None:
-            for each in Path(f"/proc/{self.process.pid}/fd").iterdir():
-                with contextlib.suppress(OSError):
-                    found.append(str(each.readlink()))
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                for each in Path(f"/proc/{process}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        found.append(str(each.readlink()))
         return found
+
+    def _processes(self) -> list[int]:
+        return [] if self.process is None else [self.process.pid, *self.workers()]

@@ -22,6 +22,7 @@ class Trouble(StrEnum):
     """What can befall a fleet."""
 
     KILL = "kill -9 of a node"
+    WORKER = "kill -9 of a worker"
     RESTART = "SIGTERM of a node"
     FREEZE = "SIGSTOP of a node"
     STORE_CUT = "a node's connections to the store are cut"
@@ -78,6 +79,8 @@ class FleetPlan:
     faults: int | None = None
     """How many; left out, one for each two thirds of a lease."""
     kinds: tuple[Trouble, ...] = tuple(Trouble)
+    workers: int = 2
+    """Of the last node; the others have no parent."""
     store: str = "pair"
     """See ``store.STORES``."""
     seed: int = 7
@@ -85,6 +88,12 @@ class FleetPlan:
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "troubles", tuple(sorted(self._troubles(), key=lambda each: each.at)))
+
+    def lives(self, node: int) -> list[str]:
+        """Return the names in the store of a node, from 0, or of its workers."""
+        name = f"n{node + 1}"
+        is_parent = self.workers > 1 and node == self.nodes - 1
+        return [f"{name}#{number}" for number in range(1, self.workers + 1)] if is_parent else [name]
 
     @property
     def lively(self) -> float:
@@ -158,9 +167,10 @@ class FleetPlan:
     def _troubles(self) -> Iterator[FleetFault]:
         chance = random.Random(self.seed)
         faults = round(self.lively / self.lease * 1.5) if self.faults is None else self.faults
-        if not self.kinds or not faults:
+        possible = [each for each in self.kinds if each is not Trouble.WORKER or self.workers > 1]
+        if not possible or not faults:
             return
-        shuffled = [list(self.kinds) for _ in range(faults // len(self.kinds) + 1)]
+        shuffled = [list(possible) for _ in range(faults // len(possible) + 1)]
         for each in shuffled:
             chance.shuffle(each)
         kinds = itertools.islice(itertools.chain.from_iterable(shuffled), faults)
@@ -176,7 +186,7 @@ class FleetPlan:
             yield FleetFault(
                 at=round((number + chance.uniform(0.1, 0.9)) * part, 1),
                 what=what,
-                node=chance.randrange(self.nodes),
+                node=self.nodes - 1 if what is Trouble.WORKER else chance.randrange(self.nodes),
                 seconds=round(seconds, 1),
                 amount=amount,
             )

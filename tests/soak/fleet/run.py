@@ -121,7 +121,7 @@ class FleetSoak:
                     await stack.enter_async_context(wire(partial(self.store.place, place)))
                     for place in range(self.store.places)
                 ]
-                node = FleetNode(name, harness, telegram, ways)
+                node = FleetNode(name, self.plan.lives(number), harness, telegram, ways)
                 if library is not None:
                     node.clock = SetClock.new(harness.directory / "clock", library)
                 stack.callback(node.kill)
@@ -139,9 +139,9 @@ class FleetSoak:
         )
         where = f"{{id: {self.dc.dc_id}, host: 127.0.0.1, port: {node.telegram.port}, public_key: dc.pem}}"
         url = address(self.store, [each.port for each in node.store])
-        rest = (
-            f"storage: {{database: '{url}'}}\nnode: {{name: {node.name}, host: {node.name}, lease: {plan.lease:g}s}}\n"
-        )
+        workers = f", workers: {len(node.lives)}" if len(node.lives) > 1 else ""
+        itself = f"{{name: {node.name}, host: {node.name}, lease: {plan.lease:g}s{workers}}}"
+        rest = f"storage: {{database: '{url}'}}\nnode: {itself}\n"
         node.harness.write(where, accounts, CONFIG + rest)
 
     async def _bring_sessions(self) -> None:
@@ -208,9 +208,12 @@ class FleetSoak:
             case Trouble.RESTART:
                 node.end(signal.SIGTERM, "SIGTERM", fault.seconds)
             case Trouble.FREEZE:
-                node.send(signal.SIGSTOP)
+                node.send_all(signal.SIGSTOP)
                 await anyio.sleep(fault.seconds)
-                node.send(signal.SIGCONT)
+                node.send_all(signal.SIGCONT)
+            case Trouble.WORKER:
+                for worker in node.workers()[:1]:
+                    os.kill(worker, signal.SIGKILL)
             case Trouble.STORE_CUT:
                 for each in node.store:
                     each.cut()
@@ -234,13 +237,13 @@ class FleetSoak:
                 await anyio.sleep(fault.seconds)
                 node.clock.set(0)
             case Trouble.DRAIN:
-                await self._commanded(partial(drain, name=node.name, drain=True))
+                await self._commanded(partial(drain, name=node.lives[-1], drain=True))
                 await anyio.sleep(fault.seconds)
-                while not await self._commanded(partial(drain, name=node.name, drain=False)):
+                while not await self._commanded(partial(drain, name=node.lives[-1], drain=False)):
                     await anyio.sleep(1.0)
             case Trouble.MOVE:
                 account = self.plan.accounts_named[int(fault.amount)]
-                await self._commanded(partial(move, account=account, to=node.name))
+                await self._commanded(partial(move, account=account, to=node.lives[0]))
 
     async def _commanded(self, command: Callable[[StoreAddress], object]) -> bool:
         """Give a command; return whether the store has taken it."""
@@ -297,7 +300,7 @@ class FleetSoak:
 
     async def _all_healthy(self) -> list[str]:
         """Return what is missing of: all accounts owned and healthy."""
-        running = [node.name for node in self.nodes]
+        running = [life for node in self.nodes for life in node.lives]
         living = [name for (name,) in await self.ask(judges.LIVING)]
         return [
             *judges.of_owners(await self.ask(judges.OWNERS), living, running),
@@ -321,20 +324,20 @@ class FleetSoak:
     async def _judged(self, writer: Writer) -> FleetFigures:
         plan, found = self.plan, self.complaints
         for node in self.nodes:
-            owned = sum(name == node.name for _, name, _ in await self.ask(judges.OWNERS))
-            to_store = sum(each.open for each in node.store)
-            found += judges.of_descriptors(node.name, node.descriptors(), node.telegram.open, to_store, owned)
+            owned = sum(name in node.lives for _, name, _ in await self.ask(judges.OWNERS))
+            found += judges.of_descriptors(
+                node.name, node.descriptors(), accounts=owned, lives=len(node.lives),
+                to_telegram=node.telegram.open, to_store=sum(each.open for each in node.store),
+            )  # fmt: skip
             found += node.odd
         first = self.nodes[0].harness
-        for name in plan.names:
-            code, said = await first.command("prove", "config.yaml", "--chat", f"@{name}")
-            if code:
-                found.append(f"prove says of {name}, which is complete: {said[-1000:]}")
+        found += await self._proven("while the nodes run")
         for node in self.nodes:
             code = await node.finish(END_SECONDS)
             if code != 0:
                 found.append(f"{node.name} ended with {code} at the end:\n{node.tail[-3000:]}")
         await self._until_closed()
+        found += await self._proven("after the end")
         code, said = await first.command("log", "replay", "config.yaml")
         if code:
             found.append(f"the journal does not replay: {said[-2000:]}")
@@ -348,6 +351,20 @@ class FleetSoak:
         found += judges.of_transactions(await self.ask(judges.CONNECTIONS), await self.ask(judges.PREPARED))
         found += judges.of_logs({node.name: node.text for node in self.nodes})
         return FleetFigures(complaints=found, said=[*self._said(writer, jobs), f"log replay: {replay}"])
+
+    async def _proven(self, when: str) -> list[str]:
+        """Ask whether each channel is complete."""
+        found = []
+        for name in self.plan.names:
+            code, said = await self.nodes[0].harness.command("prove", "config.yaml", "--chat", f"@{name}")
+            if code:
+                channel = self.dc._hub.store.channels.named(name)
+                rows = await self.ask(f"SELECT * FROM ledger WHERE box = {channel.id} ORDER BY after, upto")
+                holes = await self.ask(f"SELECT * FROM ledger_holes WHERE box = {channel.id}")
+                shown = "\n".join(map(str, [f"pts {channel.pts}", "ledger", *rows, "holes", *holes]))
+                (self.directory / f"ledger-{name}-{when.partition(' ')[0]}").write_text(shown, encoding="utf-8")
+                found.append(f"prove says of {name}, which is complete, {when}: {said[-1000:]}")
+        return found
 
     async def _until_closed(self) -> None:
         """Wait until the ends of connections have gone through."""
