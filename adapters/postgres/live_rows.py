@@ -155,8 +155,8 @@ class LiveRows:
 
     async def _read(self, connection: StoreConnection, account: int) -> Contents:
         found = await connection.execute(IDENTITY, (account,))
-        identity = identity_of(found[0]) if found else Identity()
-        if found and key_fingerprint(identity.key) != found[0][-1]:
+        identity = identity_of(found[0], self.rows.keys, self.where) if found else Identity()
+        if found and key_fingerprint(identity.key) != found[0][6]:
             raise NotASession(f"{self.where}: the session's key is another one than was written; log in again")
         entities = await connection.execute(ENTITIES, (account,))
         complete = len(entities) <= MAX_ENTITIES

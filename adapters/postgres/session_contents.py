@@ -9,6 +9,7 @@ from typing import Any, Final
 from attrs import evolve
 
 from adapters.postgres.blocking import BlockingStore
+from adapters.postgres.session_keys import SessionKeys
 from adapters.postgres.session_sql import ENTITY_PAGE, FILES, IDENTITY, STATES, entity_of, identity_of, writes_of
 from adapters.session import file as files
 from adapters.session.backup import open_recovered
@@ -33,23 +34,23 @@ def read_session_file(path: Path) -> Contents:
     return contents
 
 
-def session_writes(account: int, mine: Contents) -> Iterator[tuple[str, Any]]:
+def session_writes(account: int, mine: Contents, keys: SessionKeys) -> Iterator[tuple[str, Any]]:
     """Yield the statements that write everything, a bounded number of rows at a time."""
     every = every_row(mine)
-    yield from writes_of([(account, evolve(every, entities=[]))])
+    yield from writes_of([(account, evolve(every, entities=[]))], keys)
     for begin in range(0, len(every.entities), CHUNK):
-        yield from writes_of([(account, Changes(None, every.entities[begin : begin + CHUNK], [], [], 0))])
+        yield from writes_of([(account, Changes(None, every.entities[begin : begin + CHUNK], [], [], 0))], keys)
 
 
-def read_session_rows(store: BlockingStore, account: int) -> Contents:
-    """Return all that a store has of an account's session. Raises ``StoreUnusable``."""
+def read_session_rows(store: BlockingStore, account: int, keys: SessionKeys, name: str) -> Contents:
+    """Return all that a store has of an account's session. Raises ``StoreUnusable`` and ``SessionKeyUnusable``."""
     entities: dict[int, Any] = {}
     after = -(2**63)
     while page := store.rows(ENTITY_PAGE, (account, after, CHUNK)):
         entities |= {row[0]: row[1:] for row in map(entity_of, page)}
         after = page[-1][0]
     return Contents(
-        identity_of(store.rows(IDENTITY, (account,))[0]),
+        identity_of(store.rows(IDENTITY, (account,))[0], keys, f"{store.address} ({name})"),
         entities,
         {row[0]: row[1:] for row in store.rows(STATES, (account,))},
         {(bytes(row[0]), *row[1:3]): row[3:] for row in store.rows(FILES, (account,))},

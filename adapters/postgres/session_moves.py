@@ -28,6 +28,7 @@ from adapters.postgres.session_contents import (
     session_writes,
     write_session_file,
 )
+from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.postgres.session_sql import (
     IDENTITY,
     STATES,
@@ -64,8 +65,8 @@ _FREED: Final = "UPDATE accounts SET owner = NULL, epoch = epoch + 1, withheld_u
 _STILL_WITHHELD: Final = f"""UPDATE accounts SET withheld_until = clock_timestamp() + interval '{SECONDS:.0f} s'
     WHERE id = %s"""
 _REPLACED: Final = (
-    """INSERT INTO replaced_logins (account, dc_id, address, port, key, login, taken_to)
-        SELECT account, dc_id, address, port, key, login, taken_to FROM sessions WHERE account = %s""",
+    """INSERT INTO replaced_logins (account, dc_id, address, port, key, login, taken_to, key_id)
+        SELECT account, dc_id, address, port, key, login, taken_to, key_id FROM sessions WHERE account = %s""",
     "DELETE FROM session_entities WHERE account = %s",
     "DELETE FROM session_states WHERE account = %s",
     "DELETE FROM session_files WHERE account = %s",
@@ -116,7 +117,9 @@ async def prepare_store(address: StoreAddress) -> None:
         connection.close()
 
 
-def bring(address: StoreAddress, account: str, path: Path, *, patience: float = PATIENCE) -> Brought:
+def bring(
+    address: StoreAddress, account: str, path: Path, keys: SessionKeys = PLAIN, *, patience: float = PATIENCE
+) -> Brought:
     """Move a session file of Telethon's into a store, as the session of this account. Blocks.
 
     A node that owns the account gives it up before, for which it has ``patience`` seconds, and the nodes may have it
@@ -135,8 +138,8 @@ def bring(address: StoreAddress, account: str, path: Path, *, patience: float = 
         claim.take(key_fingerprint(mine.identity.key))
         try:
             with withheld(address, account, patience=patience):
-                known = _store(address, account, path, mine)
-                _compare(address, account, path, mine, exactly=not known)
+                known = _store(address, account, path, mine, keys)
+                _compare(address, account, path, mine, keys, exactly=not known)
                 aside = set_aside(path, BROUGHT)
                 files.sync_directory(path.parent)
         finally:
@@ -146,7 +149,9 @@ def bring(address: StoreAddress, account: str, path: Path, *, patience: float = 
     return Brought(account, aside, len(mine.entities), known)
 
 
-def take(address: StoreAddress, account: str, path: Path, *, patience: float = PATIENCE) -> int:
+def take(
+    address: StoreAddress, account: str, path: Path, keys: SessionKeys = PLAIN, *, patience: float = PATIENCE
+) -> int:
     """Write an account's session into a new file of Telethon's; return how many users and chats it has. Blocks.
 
     The file is for this user alone. A node that owns the account gives it up before, for which it has ``patience``
@@ -164,8 +169,9 @@ def take(address: StoreAddress, account: str, path: Path, *, patience: float = P
         withheld(address, account, patience=patience),
         blocking_store(address, application="holdfast session take") as store,
     ):
+        keys.check(address, dict(store.rows(USED)))  # before the session is marked
         number = _mark_taken(store, account, to)
-        contents = read_session_rows(store, number)
+        contents = read_session_rows(store, number, keys, account)
     write_session_file(path, contents)
     return len(contents.entities)
 
@@ -173,7 +179,7 @@ def take(address: StoreAddress, account: str, path: Path, *, patience: float = P
 # --- into the store --------------------------------------------------------------------------------------------------
 
 
-def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> bool:
+def _store(address: StoreAddress, account: str, path: Path, mine: Contents, keys: SessionKeys) -> bool:
     """Commit the rows; return whether they were there already."""
     login = key_fingerprint(mine.identity.key)
     with blocking_store(address, application="holdfast session bring") as store, _refusing(path), store.transaction():
@@ -191,7 +197,7 @@ def _store(address: StoreAddress, account: str, path: Path, mine: Contents) -> b
         if found.login and found.login != login:
             for statement in _REPLACED:
                 store.rows(statement, (found.account,))
-        for statement, values in session_writes(found.account, mine):
+        for statement, values in session_writes(found.account, mine, keys):
             store.rows(statement, values)
         store.rows(_BACK, (found.account,))
         store.rows(_STILL_WITHHELD, (found.account,))
@@ -207,11 +213,13 @@ def _refusing(path: Path) -> Iterator[None]:
         raise SessionError(f"{path}: {refusal_text(exc)}") from None
 
 
-def _compare(address: StoreAddress, account: str, path: Path, mine: Contents, *, exactly: bool) -> None:
+def _compare(
+    address: StoreAddress, account: str, path: Path, mine: Contents, keys: SessionKeys, *, exactly: bool
+) -> None:
     """Read back what was committed; raise ``SessionNotSaved`` unless the login is there and, ``exactly``, all else."""
     with blocking_store(address, application="holdfast session bring") as store:
         number = store.rows("SELECT id FROM accounts WHERE name = %s", (account,))[0][0]
-        identity = identity_of(store.rows(IDENTITY, (number,))[0])
+        identity = identity_of(store.rows(IDENTITY, (number,))[0], keys, f"{address} ({account})")
         same = identity.key == mine.identity.key
         if exactly:
             found = {row[0]: row for row in store.rows(STATES, (number,))}

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from psycopg import Error
 
+from adapters.postgres.session_keys import KEY, TEMPORARY_KEY, SessionKeys
 from adapters.session.contents import (
     MAX_ENTITIES,
     NAME,
@@ -38,7 +39,8 @@ OWNED: Final = """
     FROM accounts a LEFT JOIN nodes n ON n.id = a.owner LEFT JOIN sessions s ON s.account = a.id WHERE a.name = %s"""
 """Whose an account is, and whether it has a session."""
 
-IDENTITY: Final = "SELECT dc_id, address, port, key, takeout_id, temporary_key, login FROM sessions WHERE account = %s"
+IDENTITY: Final = """SELECT dc_id, address, port, key, takeout_id, temporary_key, login, key_id, account
+    FROM sessions WHERE account = %s"""
 LOGIN: Final = """
     SELECT s.login, s.dc_id, s.address, s.port, e.hash
     FROM accounts a JOIN sessions s ON s.account = a.id LEFT JOIN session_entities e ON e.account = a.id AND e.id = 0
@@ -68,11 +70,11 @@ OWNERS: Final = """
 """Who owns the accounts. ``FOR KEY SHARE`` would let a change of the owner pass."""
 
 WRITE_IDENTITY: Final = """
-    INSERT INTO sessions (account, dc_id, address, port, key, takeout_id, temporary_key, login)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO sessions (account, dc_id, address, port, key, takeout_id, temporary_key, login, key_id)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (account) DO UPDATE SET dc_id = excluded.dc_id, address = excluded.address, port = excluded.port,
         key = excluded.key, takeout_id = excluded.takeout_id, temporary_key = excluded.temporary_key,
-        login = excluded.login, changed_at = clock_timestamp()"""
+        login = excluded.login, key_id = excluded.key_id, changed_at = clock_timestamp()"""
 WRITE_ENTITIES: Final = """
     INSERT INTO session_entities (account, id, hash, username, phone, name, seen)
     SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::bigint[])
@@ -115,17 +117,26 @@ def from_text(stored: str | None) -> str | None:
     return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), stored)
 
 
-def identity_of(row: tuple[Any, ...]) -> Identity:
-    """Return the account's row; see ``IDENTITY``."""
-    dc_id, address, port, key, takeout_id, temporary_key = row[:6]
-    return Identity(dc_id, from_text(address), port, bytes(key), takeout_id, bytes(temporary_key))
+def identity_of(row: tuple[Any, ...], keys: SessionKeys, where: str) -> Identity:
+    """Return the account's row; see ``IDENTITY``. ``where`` is store and account. Raises ``SessionKeyUnusable``."""
+    dc_id, address, port, key, takeout_id, temporary_key, _, key_id, account = row
+    return Identity(
+        dc_id,
+        from_text(address),
+        port,
+        keys.opened(account, KEY, key_id, bytes(key), where),
+        takeout_id,
+        keys.opened(account, TEMPORARY_KEY, key_id, bytes(temporary_key), where),
+    )
 
 
-def identity_values(account: int, mine: Identity) -> list[Any]:
+def identity_values(account: int, mine: Identity, keys: SessionKeys) -> list[Any]:
     """Return the values of ``WRITE_IDENTITY``."""
     login = key_fingerprint(mine.key)
     where = (mine.dc_id, as_text(mine.address), mine.port)
-    return [account, *where, mine.key, mine.takeout_id, mine.temporary_key, login]
+    key, temporary_key = keys.sealed(account, KEY, mine.key), keys.sealed(account, TEMPORARY_KEY, mine.temporary_key)
+    key_id = keys.first if key or temporary_key else ""
+    return [account, *where, key, mine.takeout_id, temporary_key, login, key_id]
 
 
 def entity_of(row: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -191,11 +202,11 @@ _GROUPS: Final[tuple[tuple[str, str, Callable[[int, tuple[Any, ...]], tuple[Any,
 )
 
 
-def writes_of(changes: Iterable[tuple[int, Changes]]) -> list[Statement]:
+def writes_of(changes: Iterable[tuple[int, Changes]], keys: SessionKeys) -> list[Statement]:
     """Return the statements that write the changes of several accounts, each account being there once."""
     changes = list(changes)
     found: list[Statement] = [
-        (WRITE_IDENTITY, identity_values(account, each.identity)) for account, each in changes if each.identity
+        (WRITE_IDENTITY, identity_values(account, each.identity, keys)) for account, each in changes if each.identity
     ]
     for name, sql, to_row in _GROUPS:
         rows = [to_row(account, row) for account, each in changes for row in storable(name, getattr(each, name))]

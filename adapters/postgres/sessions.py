@@ -25,12 +25,13 @@ from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StorePool, StoreTimeouts
 from adapters.postgres.errors import StoreUnusable
 from adapters.postgres.live_rows import NOTHING, LiveRows, Ownership
+from adapters.postgres.session_keys import PLAIN, SessionKeys
 from adapters.postgres.session_sql import (
     LIVING,
     LOGIN,
     OWNERS,
     WRITE_IDENTITY,
-    identity_of,
+    from_text,
     identity_values,
     refusal_text,
     writes_of,
@@ -80,6 +81,8 @@ class SessionRows:
     address: StoreAddress
     timeouts: LiveFileTimeouts = field(factory=LiveFileTimeouts)
     store_timeouts: StoreTimeouts = field(factory=StoreTimeouts)
+    keys: SessionKeys = PLAIN
+    """The session keys, by which the keys of sessions are encrypted there."""
     pool: StorePool = field(init=False)
     """The connections that read; for the store's thread alone."""
     _writer: StorePool = field(init=False)
@@ -112,7 +115,7 @@ class SessionRows:
         if not found:
             return "", None, None
         login, dc_id, address, port, user = found[0]
-        return login, as_number(user), address_of(identity_of((dc_id, address, port, b"", None, b"")))
+        return login, as_number(user), address_of(Identity(dc_id, from_text(address), port))
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float) -> T:
         """Return what a coroutine returns in the store's thread; see ``StoreThread.call``.
@@ -267,10 +270,12 @@ class SessionRows:
                 if objection is None:
                     granted.append((each.live.account, each.changes))
                     if owners[each.live.account][2] is None and each.changes.identity is None:
-                        await connection.execute(WRITE_IDENTITY, identity_values(each.live.account, Identity()))
+                        await connection.execute(
+                            WRITE_IDENTITY, identity_values(each.live.account, Identity(), self.keys)
+                        )
                 else:
                     refused[each.live] = objection
-            for sql, values in writes_of(granted):
+            for sql, values in writes_of(granted, self.keys):
                 await connection.execute(sql, values)
         return refused
 

@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from os.path import lexists
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from attrs import frozen
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.errors import SchemaTooOld
+from adapters.postgres.session_keys import PLAIN, SessionKeys
 from adapters.sqlite.connect import open_database
 from adapters.sqlite.schema import migrate
 from adapters.storage_copy import logins
@@ -38,11 +39,16 @@ class FilesOfFleet:
 
 @frozen(kw_only=True)
 class DatabaseOfFleet:
-    """The side of PostgreSQL, the accounts of its config with their patterns of hosts, and the name of its node."""
+    """The side of PostgreSQL: the accounts of its config with their patterns of hosts, its node, its session keys."""
 
     address: StoreAddress
     hosts: Mapping[str, str]
     node: str
+    keys: SessionKeys = PLAIN
+
+    def opened(self) -> AbstractContextManager[PostgresSide]:
+        """Begin a transaction; see ``PostgresSide.opened``."""
+        return PostgresSide.opened(self.address, node=self.node, keys=self.keys)
 
 
 def copy_to_database(
@@ -66,7 +72,7 @@ def copy_to_database(
                 passes.scan(files, str(source.database))
                 _look_at_logins(found, report)
                 return report
-            with PostgresSide.opened(target.address, node=target.node) as database:
+            with target.opened() as database:
                 database.refuse_living()
                 if marks := logins.unfinished_marks(database):
                     _go_on(passes, files, database, source, marks)
@@ -74,7 +80,7 @@ def copy_to_database(
                     _refuse_filled(database)
                     _fill_database(passes, files, database, target, found)
                     database.commit()
-        _change_sides(target.address, found, report)
+        _change_sides(target, found, report)
     return report
 
 
@@ -99,7 +105,7 @@ def _upgrade(path: Path) -> None:
 
 def _look_at(target: DatabaseOfFleet, report: CopyReport) -> None:
     try:
-        with PostgresSide.opened(target.address) as database:
+        with target.opened() as database:
             if not logins.unfinished_marks(database):
                 _refuse_filled(database)
     except SchemaTooOld:
@@ -169,9 +175,9 @@ def _go_on(
         ) from None
 
 
-def _change_sides(address: StoreAddress, found: list[logins.FileLogin], report: CopyReport) -> None:
+def _change_sides(target: DatabaseOfFleet, found: list[logins.FileLogin], report: CopyReport) -> None:
     """Put the files aside whose logins the database has, and let nodes use those."""
-    with PostgresSide.opened(address) as database:
+    with target.opened() as database:
         marks = logins.unfinished_marks(database)
         for login in found:
             if login.account in marks:
@@ -196,7 +202,7 @@ def copy_to_files(
             "move it away"
         )
     end_silent_lives(source.address, progress, check=check)
-    with PostgresSide.opened(source.address) as database:
+    with source.opened() as database:
         if not check:
             database.refuse_living()
         _refuse_unfinished(database)

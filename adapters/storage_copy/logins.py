@@ -153,10 +153,10 @@ def write_login(side: PostgresSide, login: FileLogin) -> int:
     """
     contents, number = checked_contents(login.account, login.path), side.account(login.account)
     with side.quietly(login.account):
-        for statement, values in session_writes(number, contents):
+        for statement, values in session_writes(number, contents, side.keys):
             side.store.rows(statement, values)
         side.store.rows(_MARK, (login.mark, number))
-    if not same(read_session_rows(side.store, number), contents):
+    if not same(read_session_rows(side.store, number, side.keys, login.account), contents):
         raise CopyDiffers(f"{side.address}: the session of {login.account} is not read back as it was written")
     return len(contents.entities)
 
@@ -237,7 +237,7 @@ def fill_file(side: PostgresSide, login: StoredLoginRow) -> int:
     """Write a session file under a name that no program opens; return its users and chats. Raises ``CopyDiffers``."""
     if os.path.lexists(login.path):  # it has its name already
         return len(read_session_file(login.path).entities)
-    contents = read_session_rows(side.store, login.number)
+    contents = read_session_rows(side.store, login.number, side.keys, login.account)
     create_directories(login.path.parent)
     unfinished = unfinished_file(login.path)
     fill_session_file(unfinished, login.path, contents)

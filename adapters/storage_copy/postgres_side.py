@@ -13,6 +13,7 @@ from adapters.postgres import incident_statements as of_incidents
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import BlockingStore, blocking_store
 from adapters.postgres.errors import translating_store_errors
+from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.sqlite.codec import policy_key
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.incident_reader import incident_from
@@ -59,6 +60,8 @@ class PostgresSide:
     store: BlockingStore
     node: str = ""
     """The node that goes on with the incidents that are open."""
+    keys: SessionKeys = PLAIN
+    """By which the keys of sessions are encrypted."""
     numbering: JournalNumbering = field(factory=JournalNumbering, init=False)
     """How the records that are read are numbered."""
     _names: dict[int, str] = field(factory=dict, init=False)
@@ -67,15 +70,16 @@ class PostgresSide:
 
     @classmethod
     @contextmanager
-    def opened(cls, address: StoreAddress, *, node: str = "") -> Iterator[Self]:
+    def opened(cls, address: StoreAddress, *, node: str = "", keys: SessionKeys = PLAIN) -> Iterator[Self]:
         """Begin the transaction, which is rolled back at the end of the block unless ``commit`` was called.
 
-        Raises ``StoreError``.
+        Raises ``StoreError``, also if sessions are encrypted with a session key that is not among these.
         """
         with blocking_store(address, application=APPLICATION) as store, translating_store_errors(address.shown):
             for statement in _BEGIN:
                 store.rows(statement)
-            side = cls(address, store, node)
+            keys.check(address, dict(store.rows(USED)))
+            side = cls(address, store, node, keys)
             side._read_names()
             yield side
 

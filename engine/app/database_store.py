@@ -28,6 +28,7 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.nodes import NodeEntry, NodeRows, plain
 from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.remote import PostgresRemote
+from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
 from engine.app.incidents import IncidentParts
@@ -49,6 +50,8 @@ class DatabaseStore:
     """A database of a PostgreSQL server, see ``engine.app.node_stores.SharedStore``."""
 
     address: StoreAddress
+    keys: SessionKeys = PLAIN
+    """By which the keys of sessions are encrypted there."""
     _sessions: SessionRows | None = field(default=None, init=False)
 
     @property
@@ -66,7 +69,7 @@ class DatabaseStore:
 
     async def prepare(self, config: Config) -> None:
         """Bring schema and accounts up to date."""
-        await prepare(self.address, config)
+        await prepare(self.address, config, self.keys)
 
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> DatabaseNodes:
         """Return what the lease goes over."""
@@ -86,7 +89,7 @@ class DatabaseStore:
     def place(self, account: str, life: int, epoch: int) -> RowPlace:
         """Return the rows of a session."""
         if self._sessions is None:
-            self._sessions = SessionRows(self.address)
+            self._sessions = SessionRows(self.address, keys=self.keys)
         return self._sessions.place(account, Ownership(life, epoch))
 
     async def close_sessions(self) -> None:
@@ -132,14 +135,16 @@ async def _close(writer: StoreWriter) -> None:
             log.warning("node_rows_lost", rows=lost)
 
 
-async def prepare(address: StoreAddress, config: Config) -> None:
+async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLAIN) -> None:
     """Bring the schema of a database up to date, and have the accounts of a config in it.
 
-    Raises ``StoreUnusable``, and ``AccountsDiffer`` if nodes live that have other accounts than this one.
+    Raises ``StoreUnusable``, ``SessionKeyMissing`` if sessions are encrypted with a key that this node does not know,
+    and ``AccountsDiffer`` if nodes live that have other accounts than this one.
     """
     connection = await StoreConnection.open(address, application="holdfast start")
     try:
         await migrate(connection)
+        keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
         stored = await rows.listed()
         if stored == wanted:

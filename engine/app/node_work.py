@@ -234,9 +234,10 @@ def store_of(config: Config) -> "SharedStore | None":
         address = StoreAddress.parse(config.storage.database)
     except BadAddress as exc:
         raise ConfigError(config.path, [str(exc)]) from None
+    from adapters.postgres.session_keys import SessionKeys  # noqa: PLC0415 - as above
     from engine.app.database_store import DatabaseStore  # noqa: PLC0415 - once it is known that the client is there
 
-    return DatabaseStore(address)
+    return DatabaseStore(address, SessionKeys.read(config.storage.session_key))
 
 
 def node_of(config: Config, fleet: Supervisor) -> "EngineNode | None":

@@ -12,6 +12,7 @@ from engine.cli.common import (
     EXIT_FAILED,
     AsJson,
     ConfigAndAccount,
+    ConfigPath,
     fail,
     is_config,
     load_account,
@@ -26,6 +27,7 @@ from engine.console.safe_text import json_text
 
 if TYPE_CHECKING:
     from adapters.postgres.address import StoreAddress
+    from adapters.postgres.session_keys import SessionKeys
 
 __all__ = ["app"]
 
@@ -56,7 +58,7 @@ def bring_sessions(
     with reporting_errors():
         given = list(words)
         settings = load(Path(given.pop(0)) if given and is_config(given[0]) else DEFAULT_CONFIG)
-        address = address_of(settings)
+        address, keys = address_of(settings), keys_of(settings)
         accounts = [(_account_of(settings, word), _file(word)) for word in given]
         accounts = accounts or [(each, each.session) for each in settings.accounts if os.path.lexists(each.session)]
         import anyio  # noqa: PLC0415 - for this command alone
@@ -67,7 +69,7 @@ def bring_sessions(
         failed = False
         for account, file in accounts:
             try:
-                done = bring(address, account.name, file, patience=_patience(settings))
+                done = bring(address, account.name, file, keys, patience=_patience(settings))
             except StorageError as exc:
                 failed = True
                 _print(as_json, {"account": account.name, "error": str(exc)}, f"❌ {account.name}: {exc}")
@@ -100,12 +102,12 @@ def take_session(
     """
     with reporting_errors():
         settings, one = load_account(words)
-        address = address_of(settings)
+        address, keys = address_of(settings), keys_of(settings)
         target = one.session if to is None else _file(to)
         from adapters.postgres.session_moves import take  # noqa: PLC0415 - needs psycopg
 
         try:
-            entities = take(address, one.name, target, patience=_patience(settings))
+            entities = take(address, one.name, target, keys, patience=_patience(settings))
         except FileExistsError:
             fail(EXIT_FAILED, f"{target}: there is a file already, and it is not overwritten; name another with --to")
         text = f"✅ {one.name}: {target} has its session, with {entities:,} users and chats"
@@ -115,6 +117,39 @@ def take_session(
                 "⚠️ No node connects with it now. Keep the file as private as a password, use it in one program only, "
                 "and bring it back with 'session bring'"
             )
+
+
+@app.command("rekey")
+def rekey_sessions(config: ConfigPath = DEFAULT_CONFIG, *, as_json: AsJson = False) -> None:
+    """Encrypt all sessions of the database with the first key of storage.session_key.
+
+    Those that are not encrypted, and those that another of its keys encrypts. Nodes may run; all must know the key. If
+    it was interrupted, give it again.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for a config without a session key.
+    """
+    with reporting_errors():
+        settings = load(config)
+        address, keys = address_of(settings), keys_of(settings)
+        if not keys.first:
+            fail(
+                EXIT_BAD_INPUT, f"{settings.path}: storage.session_key is left out; name the key to encrypt with there"
+            )
+        from adapters.postgres.session_rekey import rekey  # noqa: PLC0415 - needs psycopg
+
+        done = rekey(address, keys)
+        what = (
+            f"{done:,} session{'s were' if done != 1 else ' was'} encrypted anew" if done else "nothing was to be done"
+        )
+        text = f"✅ All sessions are encrypted with the session key {keys.first}; {what}"
+        _print(as_json, {"key": keys.first, "sessions": done}, text)
+
+
+def keys_of(settings: Config) -> "SessionKeys":
+    """Return the session keys of a config."""
+    from adapters.postgres.session_keys import SessionKeys  # noqa: PLC0415 - for a config with a database alone
+
+    return SessionKeys.read(settings.storage.session_key)
 
 
 def _patience(settings: Config) -> float:

@@ -115,10 +115,11 @@ def _files(config: Config) -> "FilesOfFleet":
 
 def _database(config: Config) -> "DatabaseOfFleet":
     from adapters.storage_copy.copy import DatabaseOfFleet  # noqa: PLC0415 - as above
-    from engine.cli.session_store import address_of  # noqa: PLC0415 - as above
+    from engine.cli.session_store import address_of, keys_of  # noqa: PLC0415 - as above
 
     hosts = {account.name: account.hosts for account in config.accounts}
-    return DatabaseOfFleet(address=address_of(config), hosts=hosts, node=config.node.known_as)
+    address, keys = address_of(config), keys_of(config)
+    return DatabaseOfFleet(address=address, hosts=hosts, node=config.node.known_as, keys=keys)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ RESTART: Final = "change it back, or stop the engine and start it again"
 REASONS: Final = {
     "telegram.datacenter": "the keys of all accounts belong to their datacenter, which every connection goes to",
     "storage.directory": "the journal, the jobs, the lock and the socket of this engine are there",
+    "storage.session_key": "what is stored of sessions is encrypted with it",
     "storage.database": "all that the engine knows of its accounts is there",
     "node": "the other nodes know it as it was when it began",
     "sandbox": "the sandbox is filled, and its scenario begins, when the engine starts",

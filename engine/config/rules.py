@@ -22,6 +22,10 @@ def find_conflicts(document: dict[str, Any], to_session: Callable[[Any], Path], 
     yield from _find_pasted_names(accounts)
     yield from _find_double_logins(accounts)
     yield from _find_shared_sessions(accounts, to_session, origin)
+    storage = document.get("storage")
+    if isinstance(storage, dict) and storage.get("session_key") and not storage.get("database"):
+        text = "only sessions in a database are encrypted; name one in storage.database, or leave it out"
+        yield Problem(("storage", "session_key"), text)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     if document.get("sandbox") is not None:
         from engine.config.scenario_rules import check_sandbox  # noqa: PLC0415 - it knows all faults

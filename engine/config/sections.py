@@ -1,5 +1,7 @@
 """The first sections of a config: the application, the engine's files, the accounts. No ``repr`` shows a secret."""
 
+import base64
+import binascii
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -123,6 +125,10 @@ class Storage:
     database: str | None = field(default=None, repr=False)
     """The PostgreSQL database that several nodes share, such as ``postgresql://user:${PGPASSWORD}@host/holdfast``, with
     all its servers after the ``@``. It has a password in it: write ``${NAME}``. Left out, everything is in files."""
+    session_key: str | None = field(default=None, repr=False)
+    """The key by which the keys of sessions in the database are encrypted: 32 bytes as Base64, such as ``openssl rand
+    -base64 32`` prints. Write ``${HOLDFAST_SESSION_KEY}``. Several are separated by commas: the first one encrypts,
+    all decrypt. Left out, sessions are not encrypted."""
 
 
 _DATABASE: Final = re.compile(r"postgres(?:ql)?://[^\s\x00-\x1f\x7f]{1,4096}")
@@ -138,6 +144,32 @@ def to_database(value: Any) -> str | None:
     if not _DATABASE.fullmatch(value):
         raise ValueError(f"{form}, with no blanks in it; a blank in a password is %20")
     return Secret(value)
+
+
+_BETWEEN_KEYS: Final = re.compile(r"[,\s]+")
+
+
+def to_session_key(value: Any) -> str | None:
+    """Return the session keys of a config, as they are written. Raises ``ValueError``, which never quotes them."""
+    if value is None:
+        return None
+    form = "must be 32 bytes as Base64, as 'openssl rand -base64 32' prints them; write ${HOLDFAST_SESSION_KEY}"
+    if not isinstance(value, str):
+        raise ValueError(f"{form}, not {describe_type(value)}")
+    keys = [_key_bytes(part) for part in _BETWEEN_KEYS.split(value.strip(", \t\r\n"))]
+    if not all(keys):
+        raise ValueError(f"{form}; several are separated by commas")
+    if len(set(keys)) < len(keys):
+        raise ValueError("has the same key twice; each is to be there once, the one that encrypts first")
+    return Secret(value)
+
+
+def _key_bytes(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+    return key if len(key) == 32 else b""
 
 
 def _wait_in_place(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:

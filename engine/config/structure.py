@@ -22,6 +22,7 @@ from engine.config.sections import (
     Telegram,
     UsernamesSection,
     to_database,
+    to_session_key,
 )
 from engine.config.types import Config, Fleet
 from engine.config.values import (
@@ -114,7 +115,13 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(HealthSection, ready_when=to_share)
     reader.add_section(HeartbeatSection, url=to_ping_url)
     reader.add_section(MetricsSection)
-    reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder), database=to_database)
+    reader.add_section(
+        Storage,
+        _fill_directory,
+        directory=lambda value: to_path(value, folder),
+        database=to_database,
+        session_key=to_session_key,
+    )
     reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
     reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
     proxy = partial(_to_proxies, reader)

@@ -14,6 +14,7 @@ from telethon.crypto import AuthKey
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreTimeouts
 from adapters.postgres.live_rows import Ownership
+from adapters.postgres.session_keys import PLAIN
 from adapters.postgres.sessions import SessionRows
 from tests.adapters.session.support import KEY, QUICK, RecordingSession, locked
 from tests.timeouts import TIMEOUT
@@ -79,6 +80,7 @@ class RowSessions:
 
     def __init__(self, url: str, name: str = ACCOUNT) -> None:
         self.url, self.name = url, name
+        self.keys = PLAIN
         self._numbers = itertools.count(1)
         self._opened: list[SessionRows] = []
         self.execute("INSERT INTO accounts (name) VALUES (%s) ON CONFLICT DO NOTHING", name)
@@ -108,6 +110,7 @@ class RowSessions:
             StoreAddress.parse(url or self.url),
             evolve(QUICK, gather=gather),
             StoreTimeouts(connect=TIMEOUT, query=query, turn=query),
+            self.keys,
         )
         self._opened.append(rows)
         return rows

@@ -1,5 +1,6 @@
 """``storage copy``: the real command between real files and a real database."""
 
+import base64
 import json
 import socket
 import sqlite3
@@ -162,6 +163,23 @@ def test_every_command_says_the_same(first: str, old: Path, new: Path, back: Pat
     for source, target in pairwise(way):
         assert copy(source, target) == 0
         assert said(target) == before
+
+
+def test_logins_are_encrypted_there_and_not_here(old: Path, new: Path, back: Path) -> None:
+    """With a session key in the config of the database; without it, nothing is read or written."""
+    fill(old)
+    telethons(old.parent / "A.session", b"1" * 256, entities=3)
+    key = base64.b64encode(b"k" * 32).decode()
+    keyed = config(
+        new.with_name("keyed.yaml"), "A", "Account 1", database=address_of(new), more=f"  session_key: {key}\n"
+    )
+    assert copy(old, keyed) == 0
+    assert ask(new, "SELECT length(key), key_id <> '' FROM sessions") == [(284, True)]
+    assert copy(new, back) == 1
+    assert marks(new) == {"A": None}
+    assert copy(keyed, back) == 0
+    with closing(SQLiteSession(str(back.parent / "A.session"))) as session:
+        assert session.auth_key.key == b"1" * 256
 
 
 # --- what is refused, before anything is written ----------------------------------------------------------------------
