@@ -24,6 +24,7 @@ from tests.engine.harness import COMPLAINTS, FAST, EngineHarness
 from tests.timeouts import TIMEOUT
 
 PHONES: Final = ("+9996620001", "+9996620002")
+ACCOUNTS: Final = ("Account 1", "Account 2")
 CHANNEL: Final = "nodes_news"
 """To which ``Sender`` has its messages sent."""
 PATIENT: Final = """

@@ -15,9 +15,9 @@ from attrs import define
 from adapters.sandbox import Sandbox
 from adapters.sqlite import JournalReader
 from adapters.sqlite.errors import StorageError
-from tests.engine.app.test_nodes_run import clean
 from tests.engine.app.test_workers_run import ACCOUNTS, PHONES, lives, pid_of
 from tests.engine.harness import FAST, EngineHarness
+from tests.engine.nodes import clean
 from tests.timeouts import TIMEOUT
 
 

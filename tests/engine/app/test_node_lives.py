@@ -12,8 +12,8 @@ from anyio.abc import Process
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine.control.client import ask_memory
-from tests.engine.app.test_nodes_run import ACCOUNTS, PHONES, Nodes, clean
 from tests.engine.harness import EngineHarness
+from tests.engine.nodes import ACCOUNTS, PHONES, Nodes, clean
 from tests.postgres.relay import relay
 from tests.postgres.server import PostgresServer, private_server
 from tests.postgres.template import template_of

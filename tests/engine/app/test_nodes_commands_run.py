@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.sandbox import Sandbox
-from tests.engine.app.test_nodes_run import ACCOUNTS, Nodes, clean
 from tests.engine.harness import EngineHarness
+from tests.engine.nodes import ACCOUNTS, Nodes, clean
 
 
 async def said_by(harness: EngineHarness, *words: str, code: int = 0) -> str:

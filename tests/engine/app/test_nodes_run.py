@@ -10,9 +10,7 @@ import pytest
 from adapters.sandbox import Sandbox
 from engine.app.node import read_life, write_life
 from tests.engine.harness import EngineHarness
-from tests.engine.nodes import Nodes, clean
-
-ACCOUNTS = ("Account 1", "Account 2")
+from tests.engine.nodes import ACCOUNTS, Nodes, clean
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from adapters.sandbox import Sandbox
 from engine import RemoteClient
 from engine.remote.errors import EngineElsewhere
 from engine.remote.link import EngineLink
-from tests.engine.app.test_nodes_run import ACCOUNTS, PHONES, Nodes, clean
+from tests.engine.nodes import ACCOUNTS, PHONES, Nodes, clean
 from tests.timeouts import TIMEOUT
 
 pytestmark = pytest.mark.slow

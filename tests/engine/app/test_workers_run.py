@@ -15,8 +15,8 @@ from anyio.abc import Process
 from attrs import define
 
 from adapters.sandbox import Sandbox
-from tests.engine.app.test_nodes_run import Nodes, clean
 from tests.engine.harness import FAST, EngineHarness
+from tests.engine.nodes import Nodes, clean
 from tests.timeouts import TIMEOUT
 
 PHONES = tuple(f"+999662000{number}" for number in range(1, 5))
