@@ -142,6 +142,11 @@ LEFT_OUT_OF_SQLITE: Final = {
     "present": "which process lives an account, and none does during a copy",
     "job_counts": "triggers count the jobs again",
     "file_moves": "names that backups in this directory get at the next start",
+    "nodes": "lives of processes that share the file",
+    "node_accounts": "which of them has an account",
+    "node_server": "which process has prepared the file for them",
+    "job_places": "jobs that run at nodes, and none does during a copy",
+    "incident_ranges": "numbers of nodes; the greatest one is copied by itself",
 }
 """Tables of ``engine.db`` that are not copied, and why."""
 LEFT_OUT_OF_POSTGRES: Final = {
@@ -169,3 +174,23 @@ LEFT_OUT_OF_POSTGRES: Final = {
     "session_files": "copied by adapters/storage_copy/logins.py",
 }
 """Tables of the database that are not copied as such, and why."""
+LEFT_OUT_COLUMNS: Final = {
+    "jobs.node": "the life that has the job",
+    "jobs.clock": "the node by whose clock a wait was computed: it does not move with another one's",
+    "job_charges.clock": "as jobs.clock",
+    "incidents.node": "the life that knows of it",
+    "incidents.alike": "made from the incident: by what other nodes know it",
+    "incident_members.part": "each incident has one part again, of its own number",
+    "alerts.number": "as incident_members.part",
+    "alerts.life": "the life that sends the messages",
+    "policies.id": "each store numbers them by itself",
+    "policies.key": "made from the policy",
+    "lives.id": "their order is kept",
+    "lives.tx": "the copy is one transaction",
+    "renames.id": "their order is kept",
+    "journal.tx": "comes before all that is written later",
+    "journal.number": "counted again",
+    "journal.counts": "attempt, failures, delay, draw and deadline",
+    "snapshots.number": "the number of the account's last record",
+}
+"""Columns of tables that are copied which are not, and why."""

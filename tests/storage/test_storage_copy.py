@@ -20,9 +20,9 @@ from telethon.sessions import SQLiteSession
 
 from adapters.postgres.journal_retention import prune
 from adapters.session import OwnerLock
-from adapters.sqlite.schema import MIGRATIONS
-from adapters.sqlite.schema import TABLES as SQLITE_TABLES
-from adapters.storage_copy.tables import LEFT_OUT_OF_POSTGRES, LEFT_OUT_OF_SQLITE, TABLES
+from adapters.sqlite.connect import open_database
+from adapters.sqlite.schema import MIGRATIONS, VERSION, migrate
+from adapters.storage_copy.tables import LEFT_OUT_COLUMNS, LEFT_OUT_OF_POSTGRES, LEFT_OUT_OF_SQLITE, TABLES
 from adapters.system import EngineLock
 from engine.cli import app
 from engine.config import load
@@ -109,15 +109,23 @@ def test_all_rows_are_the_same_after_the_way_there_and_back(old: Path, new: Path
     assert contents(back.parent / "data/engine.db") == before
 
 
-def test_every_table_is_copied_or_left_out_for_a_reason(store_url: str) -> None:
-    """A table that somebody adds to one of the stores is in the list, or is named with the reason why not."""
+def test_every_table_is_copied_or_left_out_for_a_reason(store_url: str, tmp_path: Path) -> None:
+    """A table or column that somebody adds to one of the stores is copied, or named with the reason why not."""
+    query = """SELECT table_name, column_name FROM information_schema.columns JOIN information_schema.tables
+        USING (table_schema, table_name) WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"""
     with psycopg.connect(store_url) as connection:
-        query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-        postgres = {name for (name,) in connection.execute(query)}
+        postgres = set(connection.execute(query))
+    with closing(open_database(tmp_path / "engine.db")) as file:
+        migrate(file, tmp_path / "engine.db")
+        query = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'"
+        sqlite = {(table, column) for table, column in file.execute(query) if table != "sqlite_sequence"}
     copied = {table.name for table in TABLES}
-    assert copied | LEFT_OUT_OF_SQLITE.keys() == SQLITE_TABLES
-    assert copied | LEFT_OUT_OF_POSTGRES.keys() == postgres
+    assert copied | LEFT_OUT_OF_SQLITE.keys() == {table for table, _ in sqlite}
+    assert copied | LEFT_OUT_OF_POSTGRES.keys() == {table for table, _ in postgres}
     assert not copied & (LEFT_OUT_OF_SQLITE.keys() | LEFT_OUT_OF_POSTGRES.keys())
+    named = {(t.name, name) for t in TABLES for c in t.columns for name in (c.name, c.postgres.strip('"'))}
+    left_out = {tuple(name.split(".")) for name in LEFT_OUT_COLUMNS}
+    assert {each for each in sqlite | postgres if each[0] in copied} - named == left_out
 
 
 def test_each_login_changes_sides(old: Path, new: Path, back: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -346,7 +354,7 @@ def test_a_file_of_an_older_schema_is_upgraded_first(old: Path, new: Path, capsy
         file.execute("INSERT INTO jobs (kind, data, added) VALUES ('k', '{}', 1.0)")
         file.execute("PRAGMA user_version = 9")
     assert copy(old, new, "--check") == 1
-    assert "the database has schema 9, and 10 is copied" in capsys.readouterr().err
+    assert f"the database has schema 9, and {VERSION} is copied" in capsys.readouterr().err
     assert copy(old, new) == 0
     assert ask(new, "SELECT id, kind FROM jobs") == [(1, "k")]
     assert list((path.parent / "backups").glob("engine.db-schema-9-*"))
