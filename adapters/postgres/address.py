@@ -34,6 +34,27 @@ class StoreAddress:
     def __str__(self) -> str:
         return self.shown
 
+    def each(self) -> "tuple[StoreAddress, ...]":
+        """Return the address of each server alone, whatever it may be used for."""
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415 - as in ``parse``
+
+        parts = {key: str(value) for key, value in conninfo_to_dict(self.conninfo).items() if value is not None}
+        hosts, ports = parts.get("host", "").split(","), parts.get("port", "").split(",")
+        every = ports * len(hosts) if len(ports) == 1 else ports
+        parts.pop("target_session_attrs", None)
+        found = []
+        for host, port in zip(hosts, every, strict=True):
+            one = {key: value for key, value in {**parts, "host": host, "port": port}.items() if value}
+            found.append(StoreAddress(make_conninfo("", **one), _shown(one, [host], [port])))
+        return tuple(found)
+
+    @property
+    def asks_for_writable(self) -> bool:
+        """Whether a server that only reads is passed over."""
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - as in ``parse``
+
+        return conninfo_to_dict(self.conninfo).get("target_session_attrs") in ("read-write", "primary")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read an address. Raises ``BadAddress``, which never quotes it, and ``DriverMissing``."""

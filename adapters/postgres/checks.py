@@ -4,8 +4,10 @@ A message is sent once because its ``random_id`` and its checkpoint were committ
 breaks that, so replication has to be synchronous, and the disk has to be written to.
 """
 
+import time
 from typing import Final
 
+import anyio
 from attrs import frozen
 
 from adapters.postgres.connect import StoreConnection
@@ -58,3 +60,62 @@ async def durability(connection: StoreConnection) -> Durability:
 
 def _connected(standbys: int) -> str:
     return f"{standbys or 'no'} {'standby is' if standbys == 1 else 'standbys are'} connected"
+
+
+# --- the connection and the clock -------------------------------------------------------------------------------------
+
+CLOCK_SECONDS: Final = 1.5
+"""For how long the clocks of server and machine are compared."""
+_SERVER_CLOCK: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_CONNECTION: Final = """SELECT pg_backend_pid(), current_setting('server_encoding'),
+    current_setting('idle_in_transaction_session_timeout'), pg_is_in_recovery()"""
+
+
+@frozen
+class ClockReading:
+    """The server's clock, and this machine's before and after it was asked, in seconds."""
+
+    server: float
+    before: float
+    after: float
+
+
+def rate_error(first: ClockReading, second: ClockReading) -> float:
+    """Return by which part the rates of both clocks differ, at least: less what the way to the server explains."""
+    here = (second.before + second.after - first.before - first.after) / 2
+    unsure = (first.after - first.before + second.after - second.before) / 2
+    if here <= 0:
+        return 0.0
+    return max(abs(second.server - first.server - here) - unsure, 0.0) / here
+
+
+async def clock_rate_error(connection: StoreConnection) -> float:
+    """Return by which part the server's clock goes faster or slower than this machine's. Takes 1.5 s."""
+    first = await _read_clock(connection)
+    await anyio.sleep(CLOCK_SECONDS)
+    return rate_error(first, await _read_clock(connection))
+
+
+async def _read_clock(connection: StoreConnection) -> ClockReading:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    [[server]] = await connection.execute(_SERVER_CLOCK)
+    after = time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return ClockReading(server, before, after)
+
+
+@frozen
+class ConnectionFacts:
+    """What a connection is like."""
+
+    encoding: str
+    """The database's."""
+    keeps_settings: bool
+    """Whether one statement follows the other in the same session: a pooler may give each another one."""
+    is_standby: bool
+
+
+async def connection_facts(connection: StoreConnection) -> ConnectionFacts:
+    """Return what a connection is like. Raises ``StoreUnusable``."""
+    found = [(await connection.execute(_CONNECTION))[0] for _ in range(3)]
+    _, encoding, idle, standby = found[-1]
+    return ConnectionFacts(encoding, len({pid for pid, *_ in found}) == 1 and idle != "0", standby)

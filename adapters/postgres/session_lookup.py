@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from adapters.postgres.blocking import BlockingStore
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.blocking import BlockingStore, blocking_store
 from adapters.postgres.session_sql import as_text
 from adapters.session.lookup import SELF
 
@@ -13,6 +14,17 @@ _CHAT_NAMED: Final = f"""{_ASK.format("e.id")} AND left(e.username, 100) = left(
     ORDER BY e.seen DESC NULLS LAST, e.id DESC LIMIT 1"""
 _KNOWS: Final = f"{_ASK.format('e.id')} AND e.id = %s"
 _USER: Final = f"{_ASK.format('e.hash')} AND e.id = {SELF}"
+_LOGINS: Final = """SELECT a.name, s.taken_to FROM sessions s JOIN accounts a ON a.id = s.account
+    WHERE s.login <> '' ORDER BY a.id"""
+
+
+def logins_of(address: StoreAddress) -> dict[str, str | None]:
+    """Return the accounts that have a login in a store, each with the file to which it was taken, if it was.
+
+    Blocks. Raises ``StoreError``.
+    """
+    with blocking_store(address) as store:
+        return dict(store.rows(_LOGINS))
 
 
 @frozen

@@ -1,11 +1,18 @@
 """Where a config's nodes and the places of its accounts are read. A composition root."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from engine.app.records import StoragePlace
-from states.nodes import AccountPlace, NodeRecord
+from states.lease import LeaseTimes
+from states.nodes import AccountPlace, BeatWatch, NodeRecord
+
+LOOK_EVERY: Final = 0.2
+"""Seconds between two looks at the beats."""
+MARGIN: Final = 1.0
+"""Seconds for which a beat may be late."""
 
 
 class StoredFleet(Protocol):
@@ -29,6 +36,31 @@ def open_fleet(place: StoragePlace) -> "AbstractContextManager[StoredFleet] | No
     from adapters.postgres.fleet_reader import FleetReader  # noqa: PLC0415
 
     return FleetReader.open(StoreAddress.parse(place.database))
+
+
+def watch_beats(fleet: StoredFleet, name: str | None = None) -> tuple[Sequence[NodeRecord], BeatWatch]:
+    """Look until a beat of each living node was seen, or of the one with this name; return the last look.
+
+    One that is silent for a beat's time and a second is not waited for. Raises ``StorageError``.
+    """
+    watch, began = BeatWatch(), time.monotonic()
+    while True:
+        found = fleet.nodes()
+        watch.look(time.monotonic(), found)
+        living = [each for each in found if each.lives and name in (None, each.name)]
+        unseen = watch.unseen()
+        waited = time.monotonic() - began
+        if not any(each.life in unseen and waited < beat_time(each.lease) for each in living):
+            return found, watch
+        time.sleep(LOOK_EVERY)
+
+
+def beat_time(lease: float) -> float:
+    """Return the seconds within which a living node with this lease beats."""
+    try:
+        return LeaseTimes.of(lease).beat_every + MARGIN
+    except ValueError:
+        return LeaseTimes().beat_every + MARGIN
 
 
 def drain_node(database: str, name: str, *, drain: bool) -> bool | None:

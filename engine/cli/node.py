@@ -9,7 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 from attrs import frozen
 
-from engine.app.stored_fleet import StoredFleet, drain_node, move_account, open_fleet
+from engine.app.stored_fleet import LOOK_EVERY, StoredFleet, drain_node, move_account, open_fleet, watch_beats
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -22,7 +22,7 @@ from engine.cli.common import (
     say,
 )
 from engine.cli.declared import CommandGroup, Parameter
-from engine.cli.nodes import LOOK_EVERY, no_nodes, watch_beats
+from engine.cli.nodes import no_nodes
 from engine.config import Config, load
 from engine.console.format import nearest, seconds
 from engine.console.safe_text import json_text, one_line

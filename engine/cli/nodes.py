@@ -3,9 +3,8 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
-from engine.app.stored_fleet import StoredFleet, open_fleet
+from engine.app.stored_fleet import open_fleet, watch_beats
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -21,13 +20,7 @@ from engine.config import load_outline
 from engine.console.node_lines import as_data, remarks, seen, table
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
-from states.lease import LeaseTimes
-from states.nodes import AccountPlace, BeatWatch, NodeRecord
-
-LOOK_EVERY: Final = 0.2
-"""Seconds between two looks at the beats."""
-MARGIN: Final = 1.0
-"""Seconds for which a beat may be late."""
+from states.nodes import AccountPlace, NodeRecord
 
 
 def nodes(config: ConfigPath = DEFAULT_CONFIG, *, as_json: AsJson = False) -> None:
@@ -59,31 +52,6 @@ def no_nodes(path: Path) -> str:
     """Return the sentence for a config whose accounts are of one engine alone."""
     status = engine_command("status", path)
     return f"{path} has no storage.database, so its accounts are of one engine alone; see: {status}"
-
-
-def watch_beats(fleet: StoredFleet, name: str | None = None) -> tuple[Sequence[NodeRecord], BeatWatch]:
-    """Look until a beat of each living node was seen, or of the one with this name; return the last look.
-
-    One that is silent for a beat's time and a second is not waited for. Raises ``StorageError``.
-    """
-    watch, began = BeatWatch(), time.monotonic()
-    while True:
-        found = fleet.nodes()
-        watch.look(time.monotonic(), found)
-        living = [each for each in found if each.lives and name in (None, each.name)]
-        unseen = watch.unseen()
-        waited = time.monotonic() - began
-        if not any(each.life in unseen and waited < beat_time(each.lease) for each in living):
-            return found, watch
-        time.sleep(LOOK_EVERY)
-
-
-def beat_time(lease: float) -> float:
-    """Return the seconds within which a living node with this lease beats."""
-    try:
-        return LeaseTimes.of(lease).beat_every + MARGIN
-    except ValueError:
-        return LeaseTimes().beat_every + MARGIN
 
 
 def _spaced(lines: Sequence[str]) -> Sequence[str]:

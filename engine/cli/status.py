@@ -26,7 +26,7 @@ from engine.cli.common import (
     write_output,
 )
 from engine.cli.declared import Parameter
-from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info
+from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info, read_nodes
 from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
@@ -43,7 +43,7 @@ from engine.console.program_lines import as_data as program_data
 from engine.console.program_lines import page as program_lines
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
-from engine.console.status import EngineInfo, as_data, exit_code, page
+from engine.console.status import EngineInfo, as_data, exit_code, node_lines, page
 from states.incident import Incident
 from states.job import JobState, JobSummary, by_state
 
@@ -111,7 +111,11 @@ class _Look:
 
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
-        lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.works)]
+        if nodes := node_lines(self.info):
+            from rich.text import Text  # noqa: PLC0415 - as above
+
+            lines[:0] = map(Text, nodes)
         lines += [*program_lines(self.programs, now), *hole_lines(self.holes, self.config)]
         if self.ledger:
             from engine.console.ledger_lines import page as ledger_lines  # noqa: PLC0415 - only with --verbose
@@ -217,7 +221,7 @@ def _look(
 
     The ledger, which may be long, is read once if there was a look ``before``.
     """
-    info = read_info(outline.directory)
+    info = evolve(read_info(outline.directory), nodes=read_nodes(outline))
     accounts = account_statuses(outline, info)
     if pattern is not None:
         match = matching if again else match_accounts

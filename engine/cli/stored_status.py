@@ -1,5 +1,6 @@
 """What the files say of the engine and of its accounts: for commands, with an engine running or without."""
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,9 +11,11 @@ from adapters.sqlite import JournalMissing
 from adapters.system import holder_of
 from engine import paths
 from engine.app.records import open_records
+from engine.app.stored_fleet import open_fleet
 from engine.config import Outline
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
+from states.nodes import AccountPlace, NodeRecord
 from states.waits import RequestWait
 
 if TYPE_CHECKING:  # only the types
@@ -70,8 +73,36 @@ def account_statuses(outline: Outline, info: EngineInfo | None = None) -> dict[s
         stored = {}  # no engine has run yet
     if info is not None and info.waits:
         stored = {name: evolve(at, waits=info.waits.get(name, ())) for name, at in stored.items()}
+    places = read_places(outline)
+    stored = {name: evolve(at, place=places.get(name)) for name, at in stored.items()} if places else stored
     if info is not None and info.hangs:
-        stored = {name: evolve(at, present=False) for name, at in stored.items()}
+        stored = {name: evolve(at, present=at.present and _is_elsewhere(at, info)) for name, at in stored.items()}
     names = dict.fromkeys(outline.names)
     others = [name for name, at in stored.items() if at.present and name not in names]
-    return {name: stored.get(name, NEVER_RAN) for name in (*names, *others)}
+    return {name: stored.get(name) or evolve(NEVER_RAN, place=places.get(name)) for name in (*names, *others)}
+
+
+def _is_elsewhere(at: AccountStatus, info: EngineInfo) -> bool:
+    """Return whether another node than the engine on this data has an account."""
+    own = next((node.life for node in info.nodes or () if node.lives and node.details.get("pid") == info.pid), None)
+    return at.place is not None and own is not None and at.place.life not in (None, own)
+
+
+def read_places(outline: Outline) -> Mapping[str, AccountPlace]:
+    """Return which node has each account; empty for a config without nodes, and where none has run yet."""
+    with suppress(JournalMissing):
+        if (reading := open_fleet(outline)) is not None:
+            with reading as fleet:
+                return fleet.accounts()
+    return {}
+
+
+def read_nodes(outline: Outline) -> Sequence[NodeRecord] | None:
+    """Return the nodes; None for a config without any."""
+    try:
+        if (reading := open_fleet(outline)) is None:
+            return None
+        with reading as fleet:
+            return fleet.nodes()
+    except JournalMissing:
+        return ()

@@ -6,6 +6,7 @@ from typing import Final
 from attrs import frozen
 
 from states import Snapshot, State
+from states.nodes import AccountPlace
 from states.waits import RequestWait
 
 UNKNOWN: Final = "unknown"
@@ -27,6 +28,8 @@ class AccountStatus:
     """Whether the engine that runs now has decided ``last``."""
     waits: tuple[RequestWait, ...] = ()
     """The requests that wait in place until a hold is over."""
+    place: AccountPlace | None = None
+    """Which node has the account; None where there are no nodes."""
 
     @property
     def paused(self) -> bool:

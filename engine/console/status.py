@@ -1,7 +1,7 @@
 """The state of every account as a table, as text and as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from engine.console.safe_text import one_line
 from states import Snapshot, State
 from states.limits import ACCOUNT, CAUSES
 from states.names import name_key
+from states.nodes import NodeRecord, NodeState
 from states.snapshot import MISSING_UPDATES, Cause, advice_of
 from states.waits import RequestWait
 
@@ -62,6 +63,10 @@ REMARK_CHARACTERS = 400
 """Length of a remark: as much as a wide terminal shows."""
 
 
+MAX_NODES = 12
+"""How many nodes ``status`` names; ``nodes`` lists all."""
+
+
 class ExitCode(IntEnum):
     """Exit codes of ``status``."""
 
@@ -84,6 +89,13 @@ class EngineInfo:
     """Why its database cannot be written: what was read from there is older than what the engine knows."""
     waits: Mapping[str, tuple[RequestWait, ...]] = field(factory=dict)
     """The requests that wait in place until a hold is over, by account."""
+    nodes: Sequence[NodeRecord] | None = None
+    """The nodes that share the accounts; None where the engine has them alone."""
+
+    @property
+    def works(self) -> bool:
+        """Whether anybody has the accounts: the engine, or a node that the database takes for alive."""
+        return self.running if self.nodes is None else any(node.lives for node in self.nodes)
 
 
 Severity = tuple[bool, int, bool]
@@ -125,6 +137,7 @@ def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
             "answers": info.running and not info.hangs,
             "unwritten": info.unwritten,
         },
+        "nodes": None if info.nodes is None else [_node_data(node) for node in info.nodes],
         "counts": _counts(count_states(accounts)),
         "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
     }
@@ -161,6 +174,28 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
         "missing_updates": _stall_data(last) if known else None,
         "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
         "waiting": [{"request": each.request, "until": iso(each.until), "requests": each.count} for each in at.waits],
+        **_place_data(at),
+    }
+
+
+def _node_data(node: NodeRecord) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "host": node.host,
+        "state": node.state.value,
+        "accounts": node.accounts,
+        "accounts_at_most": node.accounts_at_most,
+        "jobs_running": node.jobs,
+    }
+
+
+def _place_data(at: AccountStatus) -> dict[str, Any]:
+    place = at.place
+    return {
+        "node": place and place.node,
+        "host": place and place.host,
+        "move_to": place and place.move_to,
+        "taken_to": place and place.taken_to,
     }
 
 
@@ -186,7 +221,7 @@ def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
 
 def exit_code(info: EngineInfo, accounts: Iterable[AccountStatus | Snapshot]) -> ExitCode:
     """Return the exit code that sums up the fleet; paused accounts do not count."""
-    if not info.running:
+    if not info.works:
         return ExitCode.NOT_RUNNING
     counted = [at for account in accounts if not (at := status_of(account)).paused]
     if any(at.last is not None and at.last.action for at in counted):
@@ -249,8 +284,20 @@ def remark(account: AccountStatus | Snapshot, now: float) -> str:
     """Return what the account does now, and why; empty if there is nothing special."""
     at = status_of(account)
     if not at.known or at.last is None:
-        return last_known(at, now)
-    return "; ".join(part for part in (situation(at.last, now), waiting(at), cause_text(at.last)) if part)
+        said = [last_known(at, now)]
+    else:
+        said = [situation(at.last, now), waiting(at), cause_text(at.last) or ""]
+    return "; ".join(part for part in (_where(at), *said) if part)
+
+
+def _where(at: AccountStatus) -> str:
+    """Return which node has an account; empty where there are no nodes."""
+    if (place := at.place) is None:
+        return ""
+    if place.taken_to is not None:
+        return f"at no node, for its session was taken to {place.taken_to}"
+    where = "at no node" if place.node is None else f"at {place.node}"
+    return f"{where}, to go to {place.move_to}" if place.move_to not in (None, place.node) else where
 
 
 def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":
@@ -298,8 +345,9 @@ def heading_text(info: EngineInfo, states: Counter[str], now: float) -> tuple[st
     """Return the line about the engine, and its style."""
     if not states.total():
         return "Holdfast: starting", "bold"
-    if not info.running:
-        return "The engine is not running; this is where it left the accounts.", "yellow"
+    if not info.works:
+        who, it = ("The engine is not", "it") if info.nodes is None else ("No node is", "they")
+        return f"{who} running; this is where {it} left the accounts.", "yellow"
     if info.hangs:
         process = f" (process {info.pid})" if info.pid else ""
         return f"The engine{process} does not answer; this is what was known last.", "bold red"
@@ -310,6 +358,11 @@ def heading_text(info: EngineInfo, states: Counter[str], now: float) -> tuple[st
     counts = _counts(states)
     text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
     text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])
+    if info.nodes is not None:
+        count = sum(node.lives for node in info.nodes)
+        text += f", at {count} {'node' if count == 1 else 'nodes'}"
+        if not info.running:
+            return text + ", none of them on this data", "bold"
     since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
     return text + since + (f" (process {info.pid})" if info.pid else ""), "bold"
 
@@ -322,6 +375,22 @@ def page(info: EngineInfo, accounts: Statuses, now: float, more: "Iterable[Rende
 
     states = count_states(accounts)
     return Group(heading(info, states, now), "", AccountLines(worst_first(accounts), now, whole=True), *more)
+
+
+def node_lines(info: EngineInfo) -> list[str]:
+    """Return what there is to say of the nodes, below the accounts."""
+    if not info.nodes:
+        return []
+    said = [_node_text(node) for node in info.nodes[:MAX_NODES]]
+    more = f", and {len(info.nodes) - MAX_NODES} more" if len(info.nodes) > MAX_NODES else ""
+    return ["", one_line(f"Nodes: {', '.join(said)}{more}", REMARK_CHARACTERS)]
+
+
+def _node_text(node: NodeRecord) -> str:
+    if not node.lives:
+        return f"{node.name} (dead)"
+    has = f"{node.accounts:,} {'account' if node.accounts == 1 else 'accounts'}"
+    return f"{node.name} ({has}{'' if node.state is NodeState.ALIVE else f', {node.state.value}'})"
 
 
 def block(accounts: Statuses) -> str:

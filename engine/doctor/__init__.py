@@ -11,7 +11,20 @@ import anyio.to_thread
 from adapters.redaction import redacted
 from adapters.sqlite import StorageError
 from engine.config import Config
-from engine.doctor import accounts, alerts, database, dead_man, limits, network, session_files, storage, web, work
+from engine.doctor import (
+    accounts,
+    alerts,
+    database,
+    dead_man,
+    limits,
+    network,
+    nodes,
+    session_files,
+    session_rows,
+    storage,
+    web,
+    work,
+)
 from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
 from engine.doctor.session_files import SessionCheck
 
@@ -28,10 +41,12 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
     found = [Finding("config", True, f"{config.path} can be used, {len(config.accounts)} accounts")]
     found += await _run_bounded("storage", partial(storage.check, config, fix))
     found += await _run_bounded("database", partial(database.check, config))
+    found += await _run_bounded(nodes.NAME, partial(nodes.check, config))
     found += await _run_bounded(dead_man.NAME, partial(dead_man.check, config))
     found += await _run_bounded("open files", partial(limits.check, config))
     found += await _run_bounded("session_files", partial(session_files.check_directories, config, fix))
-    checks = [SessionCheck(config, account, fix) for account in config.accounts]
+    found += await _run_bounded("sessions", partial(session_rows.check, config))
+    checks = [SessionCheck(config, each, fix) for each in config.accounts if session_rows.is_in_file(config, each)]
     found += await _check_sessions(checks)
     found += session_files.find_shared_logins(checks)
     found += await _known_accounts(config)

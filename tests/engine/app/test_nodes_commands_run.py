@@ -48,9 +48,15 @@ async def test_a_drain_a_restart_and_a_resume_leave_each_account_with_one_owner(
                     said = await said_by(one, "nodes", "config.yaml")
                     found = [line.split()[:3] for line in said.splitlines()[1:3]]
                     assert found == [["one", "one", "alive"], ["two", "two", "alive"]]
+                    at = json.loads(await said_by(two, "status", "config.yaml", "--json"))
+                    places = {each["name"]: (each["node"], each["host"], each["state"]) for each in at["accounts"]}
+                    assert places["Account 1"] == ("one", "one", "healthy")
+                    assert [each["name"] for each in at["nodes"]] == ["one", "two"]
                     said = await said_by(two, "pause", "config.yaml", "Account 1")
                     assert said == "Account 1 is paused (node one)\n"
-                    assert "paused; resume it" in await said_by(two, "status", "config.yaml", "Account 1")
+                    said = await said_by(two, "status", "config.yaml", "Account 1")
+                    assert "at one; paused; resume it to go on" in said
+                    assert "at 2 nodes" in said
                     both = json.loads(await said_by(one, "resume", "config.yaml", "Account *", "--json"))
                     assert [each["done"] for each in both] == [True, True], both
                     assert "healthy" in await said_by(two, "retry", "config.yaml", "Account 2")
@@ -59,6 +65,9 @@ async def test_a_drain_a_restart_and_a_resume_leave_each_account_with_one_owner(
         assert dc.stats()["logins_destroyed"] == 0
     said = await said_by(two, "nodes", "config.yaml", code=3)
     assert "No node runs" in said
+    said = await said_by(two, "status", "config.yaml", code=3)
+    assert "No node is running; this is where they left the accounts." in said
+    assert "at no node; " in said
     assert "no node runs; start one with: " in await said_by(two, "pause", "config.yaml", "Account 1", code=3)
     assert clean(one, two), one.text + two.text
 
