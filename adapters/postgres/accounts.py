@@ -186,6 +186,32 @@ class AccountRows:
         )
         return frozenset(name for (name,) in rows)
 
+    async def withhold(self, marks: Mapping[str, str], seconds: float) -> dict[str, str]:
+        """Withhold accounts from all nodes for a time, and return a mark of each; their owners give them up.
+
+        ``marks`` has the accounts, each with its mark if it is withheld already by this, otherwise an empty one. What
+        another one withholds is left out.
+        """
+        rows = await self._execute(
+            """UPDATE accounts a SET withheld_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+                FROM unnest(%(names)s::text[], %(marks)s::text[]) AS w (name, mark)
+                WHERE a.name = w.name
+                    AND (coalesce(a.withheld_until, '-infinity') <= clock_timestamp()
+                        OR a.withheld_until::text = w.mark)
+                RETURNING a.name, a.withheld_until::text""",
+            {"names": list(marks), "marks": list(marks.values()), "seconds": seconds},
+        )
+        return dict(rows)
+
+    async def release_withheld(self, marks: Mapping[str, str]) -> None:
+        """Let nodes have accounts that ``withhold`` withholds, each by its mark."""
+        await self._execute(
+            """UPDATE accounts a SET withheld_until = NULL
+                FROM unnest(%(names)s::text[], %(marks)s::text[]) AS w (name, mark)
+                WHERE a.name = w.name AND a.withheld_until::text = w.mark RETURNING a.name""",
+            {"names": list(marks), "marks": list(marks.values())},
+        )
+
     async def move(self, account: str, to: str) -> None:
         """Ask for an account to go to a node: its owner releases it, and then that node claims it.
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -12,10 +13,11 @@ from adapters.sqlite.node_file import NodeFile
 from adapters.sqlite.nodes import MATCHES, shown
 
 _CLAIM: Final = f"""
-    UPDATE node_accounts SET owner = :life, epoch = epoch + 1, move_to = NULL, last_host = :host
+    UPDATE node_accounts SET owner = :life, epoch = epoch + 1, move_to = NULL, last_host = :host, withheld_until = NULL
     WHERE id IN (
         SELECT a.id FROM node_accounts a
-        WHERE a.owner IS NULL AND a.hosts = :hosts AND {MATCHES.format(host=":host", hosts="a.hosts")}
+        WHERE a.owner IS NULL AND a.hosts = :hosts AND coalesce(a.withheld_until, 0) <= :now
+            AND {MATCHES.format(host=":host", hosts="a.hosts")}
             AND (a.move_to IS NULL OR a.move_to = :name OR NOT EXISTS (
                 SELECT 1 FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive'
                     AND {MATCHES.format(host="n.host", hosts="a.hosts")}))
@@ -121,6 +123,7 @@ class FileAccounts:
                 before = "SELECT id, last_host FROM node_accounts WHERE owner IS NULL AND hosts = ?"
                 last = dict(db.execute(before, (hosts,)).fetchall())
                 values = {"life": life, "name": mine[0], "host": mine[1], "hosts": hosts, "up_to": number}
+                values["now"] = time.time()
                 got += [
                     ClaimedRow(name=name, epoch=epoch, last_host=last[number])
                     for number, name, epoch in db.execute(_CLAIM, values).fetchall()
@@ -140,11 +143,11 @@ class FileAccounts:
         )
 
     async def moving(self, life: int) -> tuple[str, ...]:
-        """Return the accounts that a life owns and that are to go to another node, which lives."""
+        """Return the accounts that a life owns and that are to go to another node, which lives, or are withheld."""
         rows = await self._rows(
-            """SELECT a.name FROM node_accounts a JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
-                WHERE a.owner = ? ORDER BY a.id""",
-            (life,),
+            """SELECT a.name FROM node_accounts a LEFT JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
+                WHERE a.owner = ? AND (n.id IS NOT NULL OR a.withheld_until > ?) ORDER BY a.id""",
+            (life, time.time()),
         )
         return tuple(name for (name,) in rows)
 
@@ -168,6 +171,28 @@ class FileAccounts:
             )
 
         return await self._file.transact(work)
+
+    async def withhold(self, marks: Mapping[str, str], seconds: float) -> dict[str, str]:
+        """Withhold accounts from all workers for a time, and return a mark of each; their owners give them up.
+
+        ``marks`` has the accounts, each with its mark if it is withheld already by this, otherwise an empty one.
+        """
+
+        def work(db: sqlite3.Connection) -> dict[str, str]:
+            now = time.time()
+            sql = """UPDATE node_accounts SET withheld_until = ? WHERE name = ?
+                AND (coalesce(withheld_until, 0) <= ? OR CAST(withheld_until AS TEXT) = ?)
+                RETURNING name, CAST(withheld_until AS TEXT)"""
+            return dict(
+                row for name, mark in marks.items() for row in db.execute(sql, (now + seconds, name, now, mark))
+            )
+
+        return await self._file.transact(work)
+
+    async def release_withheld(self, marks: Mapping[str, str]) -> None:
+        """Let workers have accounts that ``withhold`` withholds, each by its mark."""
+        sql = "UPDATE node_accounts SET withheld_until = NULL WHERE name = ? AND CAST(withheld_until AS TEXT) = ?"
+        await self._file.transact(lambda db: db.executemany(sql, list(marks.items())))
 
     async def move(self, account: str, to: str) -> None:
         """Ask for an account to go to a node: its owner releases it, and then that node claims it.

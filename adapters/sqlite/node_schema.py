@@ -19,7 +19,7 @@ TABLES: Final = (
     "CREATE INDEX IF NOT EXISTS nodes_not_freed ON nodes (id) WHERE state = 'dead' AND freed = 0",
     """CREATE TABLE IF NOT EXISTS node_accounts (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, owner INTEGER, epoch INTEGER NOT NULL DEFAULT 0,
-        hosts TEXT NOT NULL DEFAULT '*', move_to TEXT, last_host TEXT)""",
+        hosts TEXT NOT NULL DEFAULT '*', move_to TEXT, last_host TEXT, withheld_until REAL)""",
     "CREATE INDEX IF NOT EXISTS node_accounts_by_owner ON node_accounts (owner, epoch)",
     "CREATE INDEX IF NOT EXISTS node_accounts_free ON node_accounts (hosts, id) WHERE owner IS NULL",
     "CREATE TABLE IF NOT EXISTS node_server (id INTEGER PRIMARY KEY CHECK (id = 1), token TEXT NOT NULL)",
@@ -37,6 +37,7 @@ TABLES: Final = (
 )
 """``nodes.beat`` counts; no decision depends on ``began`` and ``ended`` (Unix seconds), which are for people.
 
+``node_accounts.withheld_until`` (Unix seconds) is until when no worker may have the account: its owner gives it up.
 ``node_server.token`` is drawn whenever one process has the file for itself: see ``node_file.py``. ``jobs.node`` is the
 life that has a job, ``job_places`` those that run under a limit of all nodes together. ``clock`` is the node that has
 computed when a wait ends: each notices by itself that the clock was set, and moves what is its own."""

@@ -140,7 +140,9 @@ class FileNodes:
             [(beat, draining, host)] = mine
             others = db.execute("SELECT id, beat FROM nodes WHERE state <> 'dead' AND id <> ?", (life,)).fetchall()
             accounts, epochs, moves = db.execute(
-                "SELECT count(*), coalesce(sum(epoch), 0), count(move_to) FROM node_accounts WHERE owner = ?", (life,)
+                """SELECT count(*), coalesce(sum(epoch), 0), count(coalesce(move_to, withheld_until))
+                    FROM node_accounts WHERE owner = ?""",
+                (life,),
             ).fetchone()
             return FileBeat(
                 beat=beat,

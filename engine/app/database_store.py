@@ -82,6 +82,10 @@ class DatabaseStore:
         )
         return DatabaseNodes(self.address, entry)
 
+    def holds(self, node: NodeSection) -> DatabaseNodes:
+        """Return where accounts are withheld."""
+        return self.nodes(node, {})
+
     def commands(self, life: Callable[[], int]) -> DatabaseCommands:
         """Return the commands from other hosts."""
         return DatabaseCommands(self.address, life)

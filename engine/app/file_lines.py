@@ -119,6 +119,16 @@ class FileLine:
         with translated_of_file():
             return await self._accounts.release(life, accounts)
 
+    async def withhold(self, marks: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        """Withhold accounts from all workers."""
+        with translated_of_file():
+            return await self._accounts.withhold(marks, seconds)
+
+    async def release_withheld(self, marks: Mapping[str, str]) -> None:
+        """Let workers have accounts again."""
+        with translated_of_file():
+            await self._accounts.release_withheld(marks)
+
     def close(self) -> None:
         """Close the connection."""
         self.file.close()

@@ -95,6 +95,10 @@ class SharedFileStore:
         )
         return FileLines(self.path, entry)
 
+    def holds(self, node: NodeSection) -> FileLines:
+        """Return where accounts are withheld."""
+        return self.nodes(node, {})
+
     def commands(self, life: Callable[[], int]) -> None:
         """Return None: all workers are on this machine, and the parent speaks to their sockets."""
 

@@ -129,6 +129,16 @@ class DatabaseLine:
         with translated():
             return await self._accounts.release(life, accounts)
 
+    async def withhold(self, marks: Mapping[str, str], seconds: float) -> Mapping[str, str]:
+        """Withhold accounts from all nodes."""
+        with translated():
+            return await self._accounts.withhold(marks, seconds)
+
+    async def release_withheld(self, marks: Mapping[str, str]) -> None:
+        """Let nodes have accounts again."""
+        with translated():
+            await self._accounts.release_withheld(marks)
+
     def close(self) -> None:
         """Close the connection."""
         self.connection.close()

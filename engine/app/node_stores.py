@@ -25,6 +25,7 @@ from engine.journal.ports import JournalStore
 from engine.node.ports import NodeStore
 from engine.remote.feeds import UpdateStore
 from engine.work.ports import WorkStorage
+from engine.workers.ports import HoldStore
 
 if TYPE_CHECKING:  # these import the engine's parts
     from adapters.sqlite import JournalWriter
@@ -80,6 +81,9 @@ class SharedStore(Protocol):
 
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> NodeStore:
         """Return what the lease of a node goes over; ``details`` is what else it says of itself."""
+
+    def holds(self, node: NodeSection) -> HoldStore:
+        """Return where accounts are withheld from all nodes."""
 
     def commands(self, life: Callable[[], int]) -> CommandStore | None:
         """Return where commands from other hosts to the accounts of the present life are; None without other hosts."""

@@ -6,7 +6,7 @@ then, and every connection with it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -32,6 +32,7 @@ from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
 from engine.app.worker_process import WorkerProcess, describe_end
 from engine.app.workers_control import WorkersControl
 from engine.app.workers_outward import WorkersOutward
+from engine.app.workers_search import GuiltySearch
 from engine.config import Config, ConfigError, LogFormat
 from engine.config.node import MAX_WORKERS
 from engine.console.shell import program_words
@@ -94,6 +95,7 @@ class WorkerParent:
     store: NodeStore
     stop: Stop
     workers: tuple[Worker, ...]
+    search: GuiltySearch
     manager: ServiceManager | None = None
     """The service manager that hears of all workers."""
     code: int = field(default=0, init=False)
@@ -106,6 +108,7 @@ class WorkerParent:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.stop.after, duration)
             tasks.start_soon(self._stop_all)
+            tasks.start_soon(keep_running, "the search for an account that ends workers", self.search.run)
             tasks.start_soon(keep_running, "the socket for commands", server.run)
             for name, watcher in outward.watchers():
                 tasks.start_soon(keep_running, name, watcher)
@@ -153,8 +156,11 @@ class WorkerParent:
                 log.error("worker_not_started", worker=worker.number, detail=str(exc), delay=delay)
             else:
                 code = await self._run(worker, process)
-                delay = self._ended(worker, process, code, anyio.current_time() - began)
-                await self._free_accounts(worker)
+                lived = anyio.current_time() - began
+                delay = self._ended(worker, process, code, lived)
+                owned = await self._free_accounts(worker)
+                if not self.stop.wanted.is_set():
+                    await self.search.died(lived, owned)
             with anyio.move_on_after(delay):
                 await self.stop.wanted.wait()
 
@@ -199,34 +205,43 @@ class WorkerParent:
         given = {"detail": describe_end(code), "code": code, "delay": delay}
         log.error("worker_ended", worker=worker.number, pid=process.pid, **given)
 
-    async def _free_accounts(self, worker: Worker) -> None:
-        """End the life of a worker whose process is gone, and have the others look for its accounts."""
+    async def _free_accounts(self, worker: Worker) -> Collection[str]:
+        """End the life of a worker whose process is gone, and have the others look for its accounts.
+
+        Returns which those were, if the life was not over already.
+        """
         began = anyio.current_time()
         life = await anyio.to_thread.run_sync(read_life, worker.directory / LIFE)
         try:
-            if not await end_life(self.store, life, self.config.node.lease):
-                return  # it has ended it itself
+            owned = await end_life(self.store, life, self.config.node.lease)
         except StoreSilent as exc:
             log.warning("worker_accounts_wait", worker=worker.number, detail=str(exc))
-            return
+            return ()
+        if owned is None:
+            return ()  # it has ended it itself
         took = anyio.current_time() - began
         log.info("worker_accounts_free", worker=worker.number, life=life, took=took)
         async with anyio.create_task_group() as tasks:
             for other in self.workers:
                 tasks.start_soon(other.order, BEAT)
+        return owned
 
 
-async def end_life(store: NodeStore, life: int, limit: float) -> bool:
-    """End a life whose process is gone; return whether it was not over. Raises ``StoreSilent`` after ``limit``."""
+async def end_life(store: NodeStore, life: int, limit: float) -> Collection[str] | None:
+    """End a life whose process is gone, and return its accounts; None if it was over.
+
+    Raises ``StoreSilent`` after ``limit`` seconds.
+    """
     if not life:
-        return False
+        return None
     until = anyio.current_time() + limit
     while True:
         try:
             with anyio.move_on_after(max(until - anyio.current_time(), RETRY_SECONDS)):
                 line = await store.connect()
                 try:
-                    return await line.end(life, OVER)
+                    owned = await line.owned(life)
+                    return list(owned) if await line.end(life, OVER) else None
                 finally:
                     line.close()
             raise StoreSilent("the store does not answer")
@@ -252,7 +267,9 @@ async def run_workers(
     stop = Stop()
     identity = uuid4().hex
     workers = tuple(Worker(number, config_of(config, number, count, identity)) for number in range(1, count + 1))
-    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers, ServiceManager.from_environment())
+    search = GuiltySearch(store.holds(config.node))
+    manager = ServiceManager.from_environment()
+    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers, search, manager)
     with ExitStack() as files:
         files.enter_context(_lock(config, identity))
         files.enter_context(opened_log(config, log_format, None))

@@ -77,6 +77,35 @@ WORKERS: Final = (
         {**_WORKER, "detail": "what happened, in a sentence"},
     ),
     _workers(
+        "workers_die",
+        "warning",
+        "⚠️",
+        "Workers die one after another, the last one with {accounts} accounts. One of those may be the cause: "
+        "{count} of them are withheld from all workers for a while, to find out which",
+        "several workers have died within two minutes that had an account in common",
+        {"accounts": "how many accounts the last one had", "count": "how many are withheld first"},
+    ),
+    _workers(
+        "account_withheld",
+        "error",
+        "❌",
+        lambda of: (
+            f"{of['account']} has ended each worker that had it, alone in the end: it is withheld from all nodes for "
+            f"{seconds(of['seconds'])}. See what these workers have printed, and which job or handler it is that ends "
+            "them"
+        ),
+        "it was found out which account ends the workers that have it",
+        {"account": "the account's name", "seconds": "for how long it is withheld"},
+    ),
+    _workers(
+        "workers_search_waits",
+        "warning",
+        "⚠️",
+        "The store does not take which accounts are withheld: {detail}",
+        "the search for an account that ends workers cannot go on now",
+        {"detail": "what happened, in a sentence"},
+    ),
+    _workers(
         "worker_output",
         "warning",
         "⚠️",
