@@ -419,7 +419,7 @@ class Engine:
             lambda: unwritten(parts.journal),
         )
 
-        page = EnginePageSource(self)
+        page = EnginePageSource(self, self._node)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         to_parent = None if self.config.node.worker is None else outward.answer
         socket = self.config.storage.directory / paths.SOCKET

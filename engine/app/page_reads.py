@@ -35,6 +35,10 @@ FOLD_SECONDS: Final = 2.0
 """For a part of the journal that is folded at once; the rest follows with the next one."""
 FOLD_EVERY: Final = 3.0
 """Seconds from one look at what is new for the history to the next."""
+SLOW_SECONDS: Final = 1.0
+"""Seconds after which a database that has not answered is taken for silent."""
+SILENT_SECONDS: Final = 5.0
+"""For which nobody asks it again: each part of a page would wait for it."""
 READS_AT_ONCE: Final = 8
 """Reads at the same time, those included for which nobody waits any more."""
 JOBS_AMONG: Final = 20_000
@@ -58,6 +62,9 @@ class PageReads:
     _folding: threading.Lock = field(factory=threading.Lock, init=False)
     _folded: Histories | None = field(default=None, init=False)
     _folded_at: float = field(default=float("-inf"), init=False)
+    _silent_until: float = field(default=float("-inf"), init=False)
+    """Until when a database that did not answer is not asked again, by the loop's clock."""
+    _silence: str = field(default="", init=False)
     wanted: bool = field(default=False, init=False)
     """Whether somebody has seen the history since it was read for them."""
 
@@ -65,6 +72,8 @@ class PageReads:
         """Return what ``read`` returns in a thread. Raises ``PageUnreadable``, also if it takes too long."""
         place = self.place()
         store = "The engine's file" if place.database is None else "The database"
+        if place.database is not None and anyio.current_time() < self._silent_until:
+            raise PageUnreadable(self._silence)
 
         def work() -> T:
             if not self._slots.acquire(blocking=False):
@@ -76,9 +85,18 @@ class PageReads:
             finally:
                 self._slots.release()
 
-        with anyio.move_on_after(READ_SECONDS):
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
-        raise PageUnreadable(f"{store} could not be read within {READ_SECONDS:g} s; try again in a moment")
+        began = anyio.current_time()
+        try:
+            with anyio.move_on_after(READ_SECONDS):
+                return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            raise PageUnreadable(f"{store} could not be read within {READ_SECONDS:g} s; try again in a moment")
+        except PageUnreadable as exc:
+            is_answer = exc.__cause__ is None and anyio.current_time() - began < READ_SECONDS
+            if (
+                not is_answer and (ended := anyio.current_time()) - began >= SLOW_SECONDS
+            ):  # other parts need not wait, too
+                self._silent_until, self._silence = ended + SILENT_SECONDS, str(exc)
+            raise
 
     async def journal(self, account: str | None, before: int | None, limit: int) -> list[Entry]:
         """Return an account's newest records, or those of all, newest first."""

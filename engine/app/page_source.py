@@ -1,5 +1,6 @@
 """What the page shows and does: the engine in this process. A composition root."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -13,11 +14,12 @@ from adapters.sqlite import StorageError
 from engine.app.page_reads import FOLD_EVERY, PageReads
 from engine.app.records import StoragePlace
 from engine.app.screen_reads import stored_troubles
+from engine.app.stored_incidents import note_incident
 from engine.app.stored_jobs import change_jobs
 from engine.console.account_status import AccountStatus
 from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
-from engine.control.protocol import CommandOutcome
+from engine.control.protocol import CommandOutcome, Verb
 from engine.journal.explain import Explanation
 from engine.journal.troubles import Troubles
 from engine.web.page.source import AccountHeat, ActionOutcome, Histories, PageUnreadable, PageVerb, account_at
@@ -27,6 +29,9 @@ from states.jobs import Job, JobState, Retried
 
 if TYPE_CHECKING:  # which composes this
     from engine.app.engine import Engine
+    from engine.app.fleet_sight import FleetSight
+    from engine.app.node import EngineNode
+    from engine.web.page.nodes import AccountWhere, FleetNodes
 
 FLUSH_SECONDS: Final = 1.0
 """That the newest records have to be durable before the journal is shown without them."""
@@ -44,8 +49,11 @@ class EnginePageSource:
     """The engine as the page's source: a ``PageSource``."""
 
     engine: "Engine"
+    node: "EngineNode | None" = None
+    """What shares the accounts with other nodes."""
     troubles: Troubles = field(factory=Troubles, init=False)
     _reads: PageReads = field(init=False)
+    _sight: "FleetSight | None" = field(default=None, init=False)
     _kept: dict[str, AccountStatus] = field(factory=dict, init=False)
     """What ``accounts`` returned last: who has not changed is the same object."""
     _began: bool = field(default=False, init=False)
@@ -54,20 +62,28 @@ class EnginePageSource:
 
     def __attrs_post_init__(self) -> None:
         self._reads = PageReads(lambda: self._place)
+        if self.node is not None and self._place.database is not None:
+            from engine.app.fleet_sight import FleetSight  # noqa: PLC0415 - most engines are no nodes
+
+            own, runs = self.engine.config.node.known_as, self.engine.fleet.runners
+            node = self.node
+            self._sight = FleetSight(lambda: node.holder, self._reads, own, runs)
 
     async def run(self) -> None:
         """Learn once how long the troubles last that are older than the page, and keep the history that people see."""
         if not self._began:
             self._began = True
             self.engine.fleet.listeners.append(self.troubles.observe)
-            if self._place.database is not None:
+            if self.node is not None:
                 self.engine.fleet.removed.append(self._forget)
             else:
                 await self._remember([account.name for account in self.engine.config.accounts])
         while True:
-            if self._place.database is not None:  # the accounts come one by one
+            if self.node is not None:  # the accounts come one by one
                 await self._remember(sorted(self.engine.fleet.runners.keys() - self._remembered))
             await anyio.sleep(FOLD_EVERY)
+            if self._sight is not None and self._sight.wanted:
+                await self._sight.look()
             if self._reads.wanted:
                 self._reads.wanted = False
                 with suppress(PageUnreadable):  # whoever opens a page is told why
@@ -116,12 +132,27 @@ class EnginePageSource:
         """Return where each account is."""
         kept = self._kept
         found = {}
-        for name, at in self.engine.status.items():
+        sight, runs = self._sight, self.engine.fleet.runners
+        for name, own in self.engine.status.items():
+            at = own if sight is None or name in runs else sight.status(name)
             before = kept.get(name)
             same = before is not None and before.last is at.last and before.present == at.present
             found[name] = before if same and before is not None else at
         self._kept = found
         return found
+
+    async def look(self) -> None:
+        """Have the other nodes looked at."""
+        if self._sight is not None:
+            await self._sight.look()
+
+    def nodes(self) -> "FleetNodes | None":
+        """Return the nodes."""
+        return None if self._sight is None else self._sight.nodes()
+
+    def whereabouts(self, account: str) -> "AccountWhere | None":
+        """Return which node has an account."""
+        return None if self._sight is None else self._sight.whereabouts(account)
 
     def trouble_since(self, account: str) -> float | None:
         """Return since when an account is in trouble."""
@@ -130,7 +161,9 @@ class EnginePageSource:
 
     def incidents(self) -> Sequence[Incident]:
         """Return the incidents that are open, the worst first."""
-        found = list(self.engine.incidents.open.values())
+        found: Sequence[Incident] = list(self.engine.incidents.open.values())
+        if self._sight is not None:
+            found = self._sight.incidents(found)
         return sorted(found, key=lambda each: (each.severity is not Severity.CRITICAL, each.since, each.id))
 
     def jobs(self) -> Mapping[str, Mapping[str, int]]:
@@ -142,7 +175,8 @@ class EnginePageSource:
         """Return the jobs that run now."""
         for _ in range(3):
             try:
-                return self.engine.jobs.summary.running
+                running = self.engine.jobs.summary.running
+                return running if self._sight is None else self._sight.running_jobs(running)
             except RuntimeError:  # one has begun or ended meanwhile: this may be another thread
                 continue
         return ()
@@ -203,7 +237,7 @@ class EnginePageSource:
         with anyio.move_on_after(ACT_SECONDS):
             match verb:
                 case PageVerb.ACK:
-                    return self._acknowledge(target)
+                    return await self._acknowledge(target)
                 case PageVerb.RETRY_JOB:
                     return await self._retry_job(target)
                 case _:
@@ -216,6 +250,8 @@ class EnginePageSource:
         if handlers is None:
             return ActionOutcome(False, "The engine is still starting; try again in a moment")
         found = account_at(self.accounts(), account)
+        if self._sight is not None and found is not None and found not in self.engine.fleet.runners:
+            return await self._command_elsewhere(verb, found)
         if found is None or found not in handlers.names:
             return ActionOutcome(False, f"No account is called {one_line(account, _QUOTED)!r} any more")
         account = found
@@ -228,12 +264,33 @@ class EnginePageSource:
             outcome = await handlers.retry(account)
         return ActionOutcome(outcome.done, one_line(outcome.said))
 
-    def _acknowledge(self, target: str) -> ActionOutcome:
+    async def _command_elsewhere(self, verb: PageVerb, account: str) -> ActionOutcome:
+        """Have the node that has the account do it, as the command does."""
+        from engine.app.account_commands import NoNodeRuns, command_nodes  # noqa: PLC0415 - for nodes alone
+
+        work = partial(command_nodes, self.engine.config, Verb(verb.value), [account])
+        try:
+            outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0].outcome
+        except (StorageError, OSError) as exc:
+            return ActionOutcome(False, one_line(str(exc)))
+        except NoNodeRuns:
+            return ActionOutcome(False, f"{one_line(account, _QUOTED)}: no node runs that could have it")
+        return ActionOutcome(outcome.done, one_line(outcome.said))
+
+    async def _acknowledge(self, target: str) -> ActionOutcome:
         watch, number = self.engine.incidents.watch, number_of(target)
-        if watch is None or number is None or (before := watch.book.open.get(number)) is None:
+        incident, fresh = None, False
+        if number is not None and watch is not None and (before := watch.book.open.get(number)) is not None:
+            incident, fresh = watch.acknowledge(number) or before, before.acked is None
+        elif number is not None and self._sight is not None:  # another node's
+            try:
+                work = partial(note_incident, self._place, number, time.time())
+                incident, fresh = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            except (StorageError, OSError) as exc:
+                return ActionOutcome(False, one_line(str(exc)))
+        if incident is None or not incident.is_open:
             return ActionOutcome(False, f"No incident {one_line(target, _QUOTED)} is open; it may be over already")
-        incident = watch.acknowledge(number) or before
-        already = " already" if before.acked is not None else ""
+        already = "" if fresh else " already"
         return ActionOutcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
 
     async def _retry_job(self, target: str) -> ActionOutcome:

@@ -9,9 +9,10 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.sqlite import StorageError
+from engine.app.fleet_sight import FleetSight, stored_at
 from engine.app.page_reads import FOLD_EVERY, PageReads
 from engine.app.page_source import ACT_SECONDS, number_of, retry_stored_job
 from engine.app.records import StoragePlace, open_records
@@ -26,6 +27,7 @@ from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
 from engine.journal.explain import Explanation
 from engine.journal.troubles import in_trouble
+from engine.web.page.nodes import AccountWhere, FleetNodes
 from engine.web.page.source import AccountHeat, ActionOutcome, Histories, PageUnreadable, PageVerb, account_at
 from states import Entry, Policy
 from states.incident import Incident, Severity
@@ -62,11 +64,14 @@ class WorkersPageSource:
     stop: Stop
     _reads: PageReads = field(init=False)
     _seen: StoredLook = field(init=False)
+    _sight: FleetSight | None = field(default=None, init=False)
     _wanted_at: float = field(default=float("-inf"), init=False)
     """When somebody saw the page last."""
 
     def __attrs_post_init__(self) -> None:
         self._reads = PageReads(lambda: self._place)
+        if self._place.database is not None:  # else all nodes are workers of this machine
+            self._sight = FleetSight(lambda: None, self._reads, "", {})
         self._seen = StoredLook({account.name: AccountStatus(None) for account in self.config.accounts})
 
     async def run(self) -> None:
@@ -78,6 +83,8 @@ class WorkersPageSource:
                 with suppress(StorageError, OSError):
                     look = partial(read_look, self._place, list(self._seen.accounts), self._seen)
                     self._seen = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
+            if self._sight is not None and self._sight.wanted:
+                await self._sight.look()
             if self._reads.wanted and anyio.current_time() - folded_at > FOLD_EVERY:
                 self._reads.wanted, folded_at = False, anyio.current_time()
                 with suppress(PageUnreadable):  # whoever opens a page is told why
@@ -109,6 +116,22 @@ class WorkersPageSource:
         """Return where each account is, as of the last look."""
         self._wanted_at = time.monotonic()
         return self._seen.accounts
+
+    async def look(self) -> None:
+        """Have the nodes looked at."""
+        if self._sight is not None:
+            await self._sight.look()
+
+    def nodes(self) -> FleetNodes | None:
+        """Return the nodes, of which each worker is one."""
+        return None if self._sight is None else self._sight.nodes()
+
+    def whereabouts(self, account: str) -> AccountWhere | None:
+        """Return which worker or node has an account."""
+        if self._sight is None:
+            return None
+        at = self._seen.accounts.get(account, AccountStatus(None)).last
+        return evolve(self._sight.whereabouts(account), stored=None if at is None else stored_at(at))
 
     def trouble_since(self, account: str) -> float | None:
         """Return since when an account is in trouble."""

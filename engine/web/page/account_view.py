@@ -35,6 +35,7 @@ HEAT_SECONDS: Final = 7 * DAY
 
 async def account_document(sight: Sight, query: Mapping[str, str], account: str) -> str:
     """Return the page of an account."""
+    await sight.source.look()
     await sight.with_history()
     source, since = sight.source, sight.now - HEAT_SECONDS
     records, values = await _journal(sight, account, query)
@@ -119,7 +120,8 @@ def _now(sight: Sight, account: str, at: AccountStatus) -> Markup:
     last = at.last or Snapshot()
     words = account_words(account, at, sight.source.trouble_since(account), sight.now)
     holds = [hold for hold in last.holds if hold.until > sight.now]
-    return sight.part("account_now.html", a=words, gap=last.offline, holds=holds, visit=last.generation)
+    place = sight.source.whereabouts(account)
+    return sight.part("account_now.html", a=words, place=place, gap=last.offline, holds=holds, visit=last.generation)
 
 
 def account_fragments(sight: Sight, account: str) -> Fragments:

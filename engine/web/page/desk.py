@@ -67,12 +67,14 @@ class Desk:
     def row(self, source: PageSource, name: str, viewer: Viewer, now: float) -> Markup:
         """Return an account's row. One for the stream has no seconds that pass, and is written once for each change."""
         at, trouble, bars = self.standing.accounts[name], source.trouble_since(name), self.bars(name, now)
-        key = (at, trouble, id(bars))
+        place = source.whereabouts(name)
+        key = (at, trouble, id(bars), place)
         mine = (name, viewer)
         found = self._rows.get(mine)
         if isinstance(now, Steady) and found is not None and found[0][0] is at and found[0] == key:
             return found[1]
-        html = render("row.html", a=account_words(name, at, trouble, now), viewer=viewer, now=now, **bars)
+        words = account_words(name, at, trouble, now)
+        html = render("row.html", a=words, place=place, viewer=viewer, now=now, **bars)
         if isinstance(now, Steady):
             self._rows[mine] = (key, html)
         return html

@@ -1,7 +1,7 @@
 """The page of all accounts: which are shown, in which order, and what is said of all of them together."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -48,6 +48,9 @@ class Filter:
     state: str = ""
     sort: str = ""
     page: int = 1
+    node: str = ""
+    node_of: Callable[[str], str] = lambda _: ""
+    """Returns the name of the node that has an account."""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> "Filter":
@@ -59,18 +62,19 @@ class Filter:
             state=state if state in (NEEDS, TROUBLED, *SEVERITY) else "",
             sort=sort if sort in dict(SORTS) else "",
             page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 6 else 1,
+            node=query.get("node", "")[:MAX_SEARCH],
         )
 
     @property
     def active(self) -> bool:
         """Whether not all accounts are shown."""
-        return bool(self.text or self.state)
+        return bool(self.text or self.state or self.node)
 
     @property
     def words(self) -> dict[str, str]:
         """What an address says of it; empty for what is not asked for."""
         page = str(self.page) if self.page > 1 else ""
-        return {"q": self.text, "state": self.state, "sort": self.sort, "number": page}
+        return {"q": self.text, "state": self.state, "sort": self.sort, "number": page, "node": self.node}
 
     def at(self, page: int) -> str:
         """Return the address of another page of the same."""
@@ -80,6 +84,8 @@ class Filter:
     def admits(self, name: str, at: AccountStatus) -> bool:
         """Return whether an account is asked for."""
         if self.text and self.text.casefold() not in name.casefold():
+            return False
+        if self.node and self.node_of(name)[:MAX_SEARCH] != self.node:
             return False
         match self.state:
             case "":

@@ -26,7 +26,7 @@ close its stream: a browser has six connections to a server.
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from attrs import field, frozen
@@ -39,12 +39,15 @@ from states import Entry, Policy, State
 from states.incident import Incident
 from states.jobs import Job
 
+if TYPE_CHECKING:  # it needs what is here
+    from engine.web.page.nodes import AccountWhere, FleetNodes
+
 MAX_ROWS: Final = 500
 """Rows that a page may ask for at once: records, jobs or incidents; a greater ``limit`` counts as this one."""
 
 
 class PageUnreadable(Exception):
-    """The engine's file cannot be read now, or not in time; the text is a sentence for the page."""
+    """What is stored cannot be read now, or not in time; the text is a sentence for the page."""
 
 
 class PageRole(StrEnum):
@@ -173,6 +176,15 @@ class PageSource(Protocol):
 
     def accounts(self) -> Mapping[str, AccountStatus]:
         """Return where each account of the config is, by name, in the config's order."""
+
+    async def look(self) -> None:
+        """Have the other nodes looked at, if there may be any and that was not done a moment ago. Never raises."""
+
+    def nodes(self) -> "FleetNodes | None":
+        """Return the nodes that share the accounts, as of the last look; None if all accounts are this engine's."""
+
+    def whereabouts(self, account: str) -> "AccountWhere | None":
+        """Return which node has an account, and how what is said of it is known; None as above."""
 
     def trouble_since(self, account: str) -> float | None:
         """Return since when an account is in trouble (Unix seconds); None if it is not, or if that is not known."""

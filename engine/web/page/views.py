@@ -37,6 +37,7 @@ async def account_page(source: PageSource, viewer: Viewer, now: float, query: Ma
 
 async def jobs_page(source: PageSource, viewer: Viewer, now: float, query: Mapping[str, str]) -> str:
     """Return the page of the jobs."""
+    await source.look()
     sight, accounts = Sight.of(source, viewer, now), source.accounts()
     nothing: Sequence[Job] = []
     failed, failed_trouble = await read(source.failed_jobs(MAX_JOBS), nothing)
@@ -67,6 +68,7 @@ def _jobs_running(sight: Sight) -> Markup:
 
 async def incidents_page(source: PageSource, viewer: Viewer, now: float, query: Mapping[str, str]) -> str:
     """Return the page of the incidents."""
+    await source.look()
     sight = Sight.of(source, viewer, now)
     nothing: Sequence[Incident] = []
     past, trouble = await read(source.past_incidents(MAX_PAST), nothing)

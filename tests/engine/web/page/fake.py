@@ -9,6 +9,7 @@ from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
 from engine.journal.explain import Explanation
 from engine.web.page.history import HALF_HOUR, Kind, Past, Span, Tally, day_of
+from engine.web.page.nodes import AccountWhere, FleetNodes
 from engine.web.page.source import AccountHeat, ActionOutcome, Histories, PageRole, PageUnreadable, PageVerb, Viewer
 from states import Cause, Entry, Hold, Policy, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
@@ -43,9 +44,22 @@ class FakeSource:
     policy: Policy = field(factory=Policy)
     stopping: bool = False
     acted: list[tuple[PageVerb, str]] = field(factory=list)
+    shared: FleetNodes | None = None
+    """The nodes that share the accounts."""
+    places: dict[str, AccountWhere] = field(factory=dict)
+    looks: int = 0
 
     def accounts(self) -> Mapping[str, AccountStatus]:
         return dict(self.statuses)
+
+    async def look(self) -> None:
+        self.looks += 1
+
+    def nodes(self) -> FleetNodes | None:
+        return self.shared
+
+    def whereabouts(self, account: str) -> AccountWhere | None:
+        return self.places.get(account)
 
     def trouble_since(self, account: str) -> float | None:
         return self.troubles.get(account)
