@@ -18,6 +18,8 @@ from attrs import evolve, frozen
 
 from states.ledger import HoleCause, Interval, LedgerRow
 
+_NO_END: Final = (HoleCause.RENUMBERED, HoleCause.NO_HANDLER)
+"""What no empty row says of the time after it. A program without handlers has missed nothing while nothing came."""
 _WEIGHT: Final = {cause: weight for weight, cause in enumerate(HoleCause)}
 """Of two causes for the same numbers the later one says more."""
 
@@ -172,7 +174,7 @@ def _open_end(handled: Sequence[LedgerRow], lost: Sequence[LedgerRow]) -> Iterat
     last = handled[-1]
     for row in lost:
         if row.interval.is_empty and row.interval.after >= last.interval.upto and row.until > last.until:
-            if row.cause is HoleCause.RENUMBERED:
+            if row.cause in _NO_END:
                 continue
             yield Hole(
                 interval=None, cause=row.cause or HoleCause.NOT_RUNNING, since=row.since, until=None,

@@ -225,14 +225,21 @@ def _below(rows: dict[_Key, LedgerRow], box: int, upto: int) -> dict[_Key, Ledge
 
 
 def advances_of(client: Any, *, handled: bool) -> list[Advance]:
-    """Return what the boxes of a client have come to just now; without any handler it is lost for the program."""
+    """Return what the boxes of a client have come to just now; without any handler what came is lost for the program.
+
+    An answer that nothing has come is no loss: noted as one, it would say that something is missing from now on.
+    """
     _, advances = client._message_box.take()
     if advances and client.inbox.ledger is not None:
         client.inbox.ledger.begin(client._mb_entity_cache.self_id, client.session.login)
         client.inbox.ledger.tell_lost(advances)
     if handled:
         return list(advances)
-    return [evolve(each, lost=each.lost or HoleCause.NO_HANDLER) for each in advances]
+    return [
+        evolve(each, lost=each.lost or HoleCause.NO_HANDLER)
+        for each in advances
+        if each.lost is not None or not each.interval.is_empty
+    ]
 
 
 def note_confirmed(client: Any, numbers: Mapping[int, int], at: float) -> None:

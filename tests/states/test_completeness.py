@@ -50,6 +50,12 @@ def test_a_hole_has_the_cause_that_was_noted_for_its_numbers() -> None:
     ]
 
 
+def test_an_account_without_handlers_misses_nothing_while_nothing_comes() -> None:
+    """Another account has handled all; that this one has none is no loss by itself, when a difference was empty."""
+    rows = [row(1, 4, 10.0, 20.0), row(1, 4, 10.0, 21.0, cause=HoleCause.NO_HANDLER)]
+    assert assess([*rows, row(4, 4, 25.0, 25.0, cause=HoleCause.NO_HANDLER)]).open == ()
+
+
 def test_a_chat_that_was_left_is_a_hole_without_an_end() -> None:
     """Until something is seen again; then it has numbers, and the same cause."""
     rows = [row(1, 4, 10.0, 20.0), row(4, 4, 25.0, 25.0, cause=HoleCause.NOT_SUBSCRIBED)]

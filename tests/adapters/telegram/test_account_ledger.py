@@ -1,6 +1,7 @@
 """What an account claims to have handled: never more, whatever is repeated, cut off or lost on the way to the file."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, TOLD_EVERY, AccountLedger
+from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, TOLD_EVERY, AccountLedger, advances_of
 from adapters.telegram.boxes import Advance, MessageRange
 from adapters.telegram.inbox import Inbox
 from states.ledger import HoleCause, Interval, LedgerRow, merge
@@ -47,6 +48,23 @@ def ledger_of(stored: Stored, now: float = 1000.0) -> AccountLedger:
 def up_to(number: int, box: int = 0, **more: Any) -> Advance:
     """Return what one event covers."""
     return Advance(box, Interval(number - 1, number), **more)
+
+
+class BoxesStub:
+    """A client without a ledger, whose boxes have come to this."""
+
+    def __init__(self, *advances: Advance) -> None:
+        self.inbox = SimpleNamespace(ledger=None)
+        self._message_box = SimpleNamespace(take=lambda: ((), list(advances)))
+
+
+def test_without_a_handler_only_what_came_is_lost() -> None:
+    """A difference with nothing in it takes nothing from a program; what the box itself has lost stays as it is."""
+    came, nothing = up_to(5), Advance(0, Interval(5, 5))
+    left = Advance(7, Interval(3, 3), lost=HoleCause.NOT_SUBSCRIBED)
+    boxes = BoxesStub(came, nothing, left)
+    assert advances_of(boxes, handled=False) == [up_to(5, lost=HoleCause.NO_HANDLER), left]
+    assert advances_of(boxes, handled=True) == [came, nothing, left]
 
 
 class ClientStub:
