@@ -125,7 +125,8 @@ class FleetNode:
         now = anyio.current_time()
         if self.doomed is None:
             # What the store says at a start ends that in a sentence; nothing but the kernel ends a node that runs.
-            refused = code == 1 and self.text[self._log_begin :].rstrip().rpartition("\n")[2].count("❌ postgresql://")
+            own = self.text[self._log_begin :]
+            refused = code == 1 and "❌ postgresql://" in own and "has a lease" not in own
             how = "its deadline's timer" if code == -signal.SIGKILL else "no store at the start" if refused else "?"
             self.ends.append(how)
             if how == "?":
