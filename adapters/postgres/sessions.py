@@ -62,6 +62,11 @@ SILENCE: Final = 5.0
 EXIT_TIMEOUT: Final = 5.0
 """Seconds that the end of the process waits for unwritten changes."""
 
+REPORT_AFTER: Final = 20.0
+"""Seconds for which no session tells that the server does not take it, as long as a failover takes. The lease and the
+journal tell at once, once for all; each session would, with two records in each account's journal afterwards."""
+PATIENT: Final = LiveFileTimeouts(report_after=REPORT_AFTER, report_broken_after=REPORT_AFTER)
+
 log = event_logger("holdfast.session")
 
 
@@ -79,7 +84,7 @@ class SessionRows:
     """The sessions in one store. ``close`` it when no session is used any more."""
 
     address: StoreAddress
-    timeouts: LiveFileTimeouts = field(factory=LiveFileTimeouts)
+    timeouts: LiveFileTimeouts = PATIENT
     store_timeouts: StoreTimeouts = field(factory=StoreTimeouts)
     keys: SessionKeys = PLAIN
     """The session keys, by which the keys of sessions are encrypted there."""

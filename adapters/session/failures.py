@@ -37,6 +37,8 @@ class LiveFileTimeouts:
     """Between two tries after that, or while the disk is full or the file cannot be written."""
     report_after: float = 1.0
     """After which a lock is reported; each time it has lasted twice as long, it is reported again."""
+    report_broken_after: float = 0.0
+    """After which it is reported that a file cannot be written for another reason."""
     max_report_interval: float = 60.0
     """Between two such reports, at the most."""
     idle: float = 5.0
@@ -63,7 +65,7 @@ class FailureReports:
         locked = isinstance(failure, DatabaseLocked)
         if self._since is None:
             self._since, self._tries = now, 0
-            self._report_at = timeouts.report_after if locked else 0.0
+            self._report_at = timeouts.report_after if locked else timeouts.report_broken_after
         waited = now - self._since
         if waited >= self._report_at:
             self._reported = True

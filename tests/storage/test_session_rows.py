@@ -13,12 +13,14 @@ from telethon.crypto import AuthKey
 from telethon.tl.types import InputPeerUser
 
 from adapters.postgres.live_rows import Ownership
+from adapters.postgres.sessions import PATIENT
 from adapters.postgres.store_thread import StoreThread
-from adapters.session import SessionHeld
+from adapters.session import SessionHeld, failures
 from adapters.session import holdfast_session as sessions_module
 from adapters.session.contents import key_fingerprint
 from adapters.session.errors import SessionError, SessionNotSaved, SessionReplaced, SessionTaken
 from adapters.sqlite.errors import DatabaseUnusable
+from states.events import DatabaseLocked, DatabaseUnavailable, Failure
 from tests.adapters.session.support import KEY, RecordingSession, until, user
 from tests.postgres.relay import Relay, relay
 from tests.postgres.server import SUPERUSER, PostgresServer
@@ -228,6 +230,22 @@ async def test_what_could_not_be_written_is_written_when_the_store_is_back(accou
     wire.restore()
     await asyncio.to_thread(until, lambda: account.ids() == [1] and "DatabaseRecovered" in session.names())
     await session.close()
+
+
+@pytest.mark.parametrize("failure", [DatabaseLocked(), DatabaseUnavailable()])
+def test_no_session_tells_of_a_store_that_is_away_for_a_moment(failure: Failure, monkeypatch: Any) -> None:
+    """The lease and the journal do, once for all accounts; what lasts longer than a failover each session tells."""
+    now, told = [0.0], list[Any]()
+    monkeypatch.setattr(failures.time, "monotonic", lambda: now[0])
+    reports = failures.FailureReports(told.append, PATIENT)
+    for now[0] in range(19):
+        reports.add(failure, unsaved=1, in_haste=False)
+    reports.clear(1)
+    assert told == []
+    for now[0] in range(30, 52):
+        reports.add(failure, unsaved=1, in_haste=False)
+    reports.clear(1)
+    assert [type(each).__name__ for each in told] == [type(failure).__name__, "DatabaseRecovered"]
 
 
 async def test_a_peer_that_cannot_be_looked_up_is_no_unknown_one(
