@@ -51,6 +51,7 @@ BENCHMARKS: Final = (
     Benchmark("dispatch", "tests.bench.dispatch", 400, (), ("--events", "400", "--rounds", "1")),
     Benchmark("journal", "tests.bench.journal_rows", 300, ("--rows", "1000000"), ("--rows", "20000")),
     Benchmark("journal-stores", "tests.bench.journal_stores", 600, (), ("--quick",)),
+    Benchmark("storage-copy", "tests.bench.storage_copy", 600, (), ("--quick",)),
     Benchmark("recovery", "tests.bench.recovery", 600, (), ("--quick",)),
     Benchmark("stalls", "tests.bench.stalls", 600, (), ("--quick",)),
     Benchmark("reconnect", "tests.bench.reconnect", 300, (), ("--accounts", "20", "--rounds", "2")),
