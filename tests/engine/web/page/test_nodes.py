@@ -97,7 +97,7 @@ async def test_a_page_of_workers_sees_no_account_live() -> None:
     source.shared = evolve(source.shared, own="")
     text = (await page_of(source)).by_id("nodes").text
     assert "Accounts are shown as their nodes have stored them." in text
-    assert "live" not in text
+    assert "seen live" not in text
     assert "this one" not in text
 
 
