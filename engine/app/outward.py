@@ -34,7 +34,8 @@ from engine.web.service import ServiceReports
 from states import State
 
 if TYPE_CHECKING:
-    from engine.web.exposition import EnginePicture, Exposition
+    from engine.app.node import EngineNode
+    from engine.web.exposition import EnginePicture, Exposition, NodePicture
     from engine.web.metrics import FleetMetrics
 
 DISTRIBUTION = "holdfast-telegram"
@@ -215,6 +216,7 @@ class OutwardParts:
             ready=not problems(findings) and not ready.problems,
             ready_when=ready.needed,
             version=_version(),
+            node=None if self.page.node is None else _node_picture(self.page.node),
         )
 
 
@@ -227,6 +229,24 @@ def service_status(states: Mapping[str, int], needed: int) -> str:
     said += [f"{paused} paused"] if paused else []
     said += [f"{needed} need{'s' if needed == 1 else ''} a person"] if needed else []
     return ", ".join(said)
+
+
+def _node_picture(node: "EngineNode") -> "NodePicture | None":
+    """Return a node as its metrics have it; None before it has a lease for the first time."""
+    from engine.web.exposition import NodePicture  # noqa: PLC0415 - for those that have a web server alone
+
+    if (holder := node.holder) is None:
+        return None
+    now, section = holder.clock.now(), node.config.node
+    return NodePicture(
+        name=section.known_as,
+        host=section.place,
+        accounts=len(holder.accounts),
+        others=len(holder.watcher.watch.sights),
+        beat_age=max(0.0, now - holder.hold.confirmed) if holder.may_act else None,
+        lease=holder.times.lease,
+        counts=holder.counts,
+    )
 
 
 def _measure_by(metrics: "FleetMetrics", connector: TelegramConnector) -> None:

@@ -141,6 +141,7 @@ class Assigner:
             holder.accounts[each.name] = each.epoch
             self.work.take(each.name, each.epoch, each.last_host)
         if claimed:
+            holder.counts.claimed += len(claimed)
             log.info("node_accounts_claimed", count=len(claimed), accounts=len(holder.accounts))
 
     def _begin(self) -> Claim | None:
@@ -211,4 +212,5 @@ class Assigner:
             await self._within(line.release(life, given))
             del self._given[0]
             self._giving -= given.keys()
+            self.holder.counts.given_up += len(given)
             log.info("node_accounts_given_up", count=len(given), accounts=len(self.holder.accounts))

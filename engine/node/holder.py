@@ -19,6 +19,7 @@ import structlog
 from anyio.abc import TaskGroup
 from attrs import Factory, define, evolve, field
 
+from engine.node.counts import NodeCounts
 from engine.node.ports import (
     BeatReport,
     DeadMan,
@@ -107,6 +108,8 @@ class LeaseHolder:
     """When the life that is began, by the node's clock."""
     confirmed: Wakeup = field(factory=Wakeup, init=False)
     """Wakes after each beat that the store has confirmed."""
+    counts: NodeCounts = field(factory=NodeCounts, init=False)
+    """What has been done since the start."""
     _former_watch: Watcher = field(
         default=Factory(lambda self: Watcher(self.clock, self.times), takes_self=True), init=False
     )
@@ -186,6 +189,7 @@ class LeaseHolder:
                 self._arm(stop, death)
             case DropAccounts(accounts=accounts):
                 log.error("node_accounts_dropped", count=len(accounts), life=self.hold.life)
+                self.counts.dropped += len(accounts)
                 self.forget(accounts)
                 self.work.abort(accounts)
             case AbortLinks():
@@ -221,6 +225,8 @@ class LeaseHolder:
 
     def _abort(self) -> None:
         log.error("node_life_over", life=self.hold.life, accounts=len(self.accounts))
+        self.counts.lost += 1
+        self.counts.dropped += len(self.accounts)
         self._stop_at, self.report = math.inf, None
         if self._stop is not None:
             self._stop.cancel()
@@ -338,6 +344,7 @@ class LeaseHolder:
             self._on(LifeGiven(life=number, asked=asked))
             if self.hold.standing is HoldStanding.HOLDING:
                 log.info("node_life_begun", life=number)
+                self.counts.lives += 1
             self._due = -math.inf
 
     async def _watch_namesake(self, line: StoreLine, taken: NameTaken, asked: float) -> None:
@@ -365,6 +372,7 @@ class LeaseHolder:
                 name for name, epoch in own.items() if owned.get(name) != epoch and self.accounts.get(name) == epoch
             )
             has_unknown = not owned.keys() <= self.accounts.keys()
+        self.counts.beats += 1
         self._on(BeatConfirmed(life=life, asked=asked, unconfirmed=unconfirmed))
         if self.hold.standing is not HoldStanding.HOLDING or self.hold.life != life:
             return

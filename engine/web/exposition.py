@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from engine.console.account_status import PAUSED, AccountStatus, Statuses
 from engine.console.status import worst_first
+from engine.node.counts import NodeCounts
 from engine.web.metrics import MAX_KINDS, OTHER, kind_without_chat
 from engine.web.worker_text import OfWorker
 
@@ -32,6 +33,23 @@ _OPEN: Final = "application/openmetrics-text"
 
 AccountSeries = tuple[str, str, str, float]
 """An account, its state, its cause, and since when (Unix seconds)."""
+
+
+@frozen(kw_only=True)
+class NodePicture:
+    """A node among those that share its accounts, at one moment."""
+
+    name: str
+    host: str
+    accounts: int
+    """Accounts for which it acts."""
+    others: int
+    """Other nodes whose beats it watches: those that the store takes for alive."""
+    beat_age: float | None
+    """Seconds since its last confirmed beat was asked for; None while it has no lease."""
+    lease: float
+    """Seconds without a beat after which the others take it for dead."""
+    counts: NodeCounts
 
 
 @frozen(kw_only=True)
@@ -69,6 +87,8 @@ class EnginePicture:
     ready: bool
     ready_when: float
     version: str
+    node: NodePicture | None = None
+    """None for an engine that shares its accounts with no other."""
 
     @property
     def fleet(self) -> int:
@@ -166,6 +186,27 @@ class PictureCollector(Collector):
         if self.memory is not None and at.fleet:
             yield _gauge("memory_per_account_bytes", "Memory of the process for each account", self.memory / at.fleet)
         yield _gauges("build_info", "The version that runs", ("version",), [((at.version,), 1)])
+        if at.node is not None:
+            yield from _of_node(at.node)
+
+
+def _of_node(at: NodePicture) -> Iterator[Metric]:
+    """Yield the series of a node: of itself alone, for each node is scraped."""
+    counts = at.counts
+    yield _gauges("node_info", "The node that this engine is", ("node", "host"), [((at.name, at.host), 1)])
+    yield _gauge("node_accounts", "Accounts for which this node acts", at.accounts)
+    yield _gauge("node_others", "Other nodes that the store takes for alive", at.others)
+    yield _gauge("node_holds_lease", "Whether this node may act for its accounts", at.beat_age is not None)
+    if at.beat_age is not None:
+        yield _gauge("node_beat_age_seconds", "Seconds since the last confirmed beat was asked for", at.beat_age)
+    yield _gauge("node_lease_seconds", "Seconds without a beat after which others take this node for dead", at.lease)
+    yield CounterMetricFamily("holdfast_node_beats", "Beats that the store has confirmed", counts.beats)
+    yield CounterMetricFamily("holdfast_node_lives", "Lives that this node has begun", counts.lives)
+    yield CounterMetricFamily("holdfast_node_leases_lost", "Leases that this node has lost", counts.lost)
+    moved = CounterMetricFamily("holdfast_node_account_moves", "Accounts taken and given", labels=("how",))
+    for how, count in (("claimed", counts.claimed), ("given_up", counts.given_up), ("dropped", counts.dropped)):
+        moved.add_metric((how,), count)
+    yield moved
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

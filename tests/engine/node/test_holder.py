@@ -137,6 +137,12 @@ async def test_a_node_that_was_declared_dead_closes_and_begins_anew() -> None:
         await anyio.sleep(6)
         assert len(node.begun) == 2
         assert len(node.work.acting) == 2
+        counts = node.holder.counts
+        assert (counts.lives, counts.lost, counts.claimed, counts.dropped) == (2, 1, 4, 2)
+        assert counts.beats == len(times_of(node, "beat")) - 1, "one was refused"
+        node.holder.leave()
+        await anyio.sleep(1)
+        assert counts.given_up == 0, "a node that leaves frees all with its life"
 
 
 async def test_a_life_is_asked_for_under_one_number_until_it_is_answered() -> None:

@@ -4,10 +4,12 @@ import re
 import time
 
 import pytest
+from attrs import evolve
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from engine.web.exposition import MAX_SERIES, EnginePicture, Exposition
+from engine.node.counts import NodeCounts
+from engine.web.exposition import MAX_SERIES, EnginePicture, Exposition, NodePicture
 from engine.web.metrics import MAX_KINDS, OTHER, FleetMetrics, bounded
 from states import Cause, Snapshot, State
 from states.events import AuthRejected, CaughtUp, FloodWait, NetworkLost
@@ -28,6 +30,26 @@ async def test_decisions_become_transitions_attempts_and_times() -> None:
     assert value(written, "holdfast_reconnect_duration_seconds_count") == 1
     assert value(written, "holdfast_reconnect_duration_seconds_sum") == 5  # the driver's seconds
     assert value(written, "holdfast_flood_wait_seconds_total", request="SendMessage") == 30
+
+
+async def test_a_node_has_series_of_itself_alone() -> None:
+    """However many others and accounts there are; an engine that shares nothing has none."""
+    counts = NodeCounts(beats=40, lives=2, lost=1, claimed=9, given_up=3, dropped=2)
+    node = NodePicture(name="eu-1", host="de", accounts=4, others=399, beat_age=1.5, lease=15.0, counts=counts)
+    written = await text(at=picture(node=node))
+    assert value(written, "holdfast_node_info", node="eu-1", host="de") == 1
+    for name, expected in (
+        ("accounts", 4), ("others", 399), ("holds_lease", 1), ("beat_age_seconds", 1.5), ("lease_seconds", 15),
+        ("beats_total", 40), ("lives_total", 2), ("leases_lost_total", 1),
+    ):  # fmt: skip
+        assert value(written, f"holdfast_node_{name}") == expected
+    for how, expected in (("claimed", 9), ("given_up", 3), ("dropped", 2)):
+        assert value(written, "holdfast_node_account_moves_total", how=how) == expected
+    assert len([name for name, _ in samples(written) if name.startswith("holdfast_node_")]) == 12
+    silent = await text(at=picture(node=evolve(node, beat_age=None)))
+    assert value(silent, "holdfast_node_holds_lease") == 0
+    assert "holdfast_node_beat_age_seconds" not in silent
+    assert "holdfast_node" not in await text()
 
 
 async def test_what_was_missed_is_counted() -> None:
