@@ -28,7 +28,7 @@ from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.node_file import LifeIsOver
+from adapters.sqlite.node_file import LifeIsOver, end_lives
 from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
@@ -330,6 +330,7 @@ def _open(path: Path, memory: Memory | None) -> tuple[sqlite3.Connection, list[R
             return connection, []
         repairs = repair_snapshots(connection, path)
         with translating_errors(path):
+            end_lives(connection)
             memory.load(connection)
     except BaseException:
         connection.close()

@@ -26,7 +26,7 @@ from attrs import define, field
 
 from adapters.files import check_database
 from adapters.sqlite import schema
-from adapters.sqlite.connect import open_database, open_existing
+from adapters.sqlite.connect import open_database, open_existing, transaction
 from adapters.sqlite.errors import DatabaseUnusable, StorageError, database_failure, translating_errors
 from adapters.sqlite.open_file import identity
 from adapters.system import forks
@@ -215,12 +215,7 @@ def take_over(path: Path) -> list["Repair"]:
     try:
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("UPDATE node_accounts SET owner = NULL WHERE owner IS NOT NULL")
-            db.execute(
-                "UPDATE nodes SET state = 'dead', ended = ?, ended_why = 'its process is gone' WHERE state <> 'dead'",
-                (time.time(),),
-            )
-            db.execute("UPDATE nodes SET freed = 1 WHERE freed = 0")
+            _end_lives(db)
             db.execute("INSERT OR REPLACE INTO node_server VALUES (1, ?)", (secrets.token_hex(16),))
             file.note_settled()
 
@@ -230,20 +225,20 @@ def take_over(path: Path) -> list["Repair"]:
         file.close()
 
 
-def has_living_nodes(path: Path) -> bool:
-    """Return whether a file says that nodes live. Blocks. Raises ``StorageError``."""
-    with translating_errors(path):
-        db = open_existing(path, "ro", TIMEOUT)
-        try:
-            if db.execute("PRAGMA user_version").fetchone()[0] < FIRST_VERSION:
-                return False
-            return db.execute("SELECT 1 FROM nodes WHERE state <> 'dead' LIMIT 1").fetchone() is not None
-        finally:
-            db.close()
+def end_lives(db: sqlite3.Connection) -> None:
+    """End the lives that the file has, for an engine that has it for itself again. Raises ``sqlite3`` errors."""
+    if db.execute("SELECT 1 FROM nodes WHERE state <> 'dead' LIMIT 1").fetchone() is not None:
+        with transaction(db):
+            _end_lives(db)
 
 
-FIRST_VERSION: Final = 11
-"""The first schema that has nodes."""
+def _end_lives(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE node_accounts SET owner = NULL WHERE owner IS NOT NULL")
+    db.execute(
+        "UPDATE nodes SET state = 'dead', ended = ?, ended_why = 'its process is gone' WHERE state <> 'dead'",
+        (time.time(),),
+    )
+    db.execute("UPDATE nodes SET freed = 1 WHERE freed = 0")
 
 
 def _note_of(path: Path) -> Path:

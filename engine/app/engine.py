@@ -29,7 +29,7 @@ from engine.app.incidents import IncidentHome, IncidentParts
 from engine.app.jobs import JobService
 from engine.app.journal import PresentStore, follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
-from engine.app.locks import refuse_sessions_of_engines, watch_locks
+from engine.app.locks import refuse_remaining_workers, refuse_sessions_of_engines, watch_locks
 from engine.app.node_stores import StoreParts
 from engine.app.node_work import node_of
 from engine.app.outward import OutwardParts, preload
@@ -277,6 +277,7 @@ class Engine:
         with self._lock.held(self.info.since or 0.0, self.identity):
             check_mark(self.config.storage.directory)
             if self._node is None:
+                refuse_remaining_workers(self.config)
                 refuse_sessions_of_engines(self.config)
             self.info = evolve(self.info, running=True)
             try:

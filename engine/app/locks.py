@@ -10,6 +10,7 @@ import structlog
 from adapters.session.lock_watch import LockWatch
 from adapters.session.owner import held_error, owner_of
 from adapters.system import EngineLock
+from engine import paths
 from engine.config import Config
 
 ENGINE: Final = "engine"
@@ -29,6 +30,16 @@ def refuse_sessions_of_engines(config: Config) -> None:
         owner = owner_of(account.session)
         if owner is not None and owner.program == ENGINE:
             raise held_error(account.session, owner)
+
+
+def refuse_remaining_workers(config: Config) -> None:
+    """Raise ``LockHeld`` while a worker runs whose parent has died: it ends by itself, in a moment."""
+    directory = config.storage.directory / paths.WORKERS
+    if directory.is_dir():
+        for each in sorted(directory.iterdir()):
+            if (each / paths.LOCK).exists():
+                with EngineLock(each / paths.LOCK).held(0.0):
+                    pass
 
 
 async def watch_locks(lock: EngineLock) -> None:
