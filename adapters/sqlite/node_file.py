@@ -5,9 +5,10 @@ other: what row locks do in a server. They do not queue behind the rows of the j
 for the lock again and again, and get it between two of the writers' transactions.
 
 A file does not fail over. But it can be deleted, moved or replaced under those that have it open, and then another one
-answers, which knows nothing of the claims of now. So each transaction looks whether the file still has its name, and
-each answer names it: by a token that is drawn when one process has the file for itself, and by its place on the disk.
-Whether nobody can have a claim that it does not know is noted beside it, so that no copy of the file says so.
+answers, which may know nothing of the claims of now. So each transaction looks whether the file still has its name, and
+if not, goes on in the copy that one of the workers puts there (``shared_rescue.py``). Each answer names the file: by a
+token that is drawn when one process has the file for itself, and by its place on the disk. Whether nobody can have a
+claim that it does not know is noted beside it, so that no copy of the file says so.
 """
 
 import os
@@ -29,6 +30,7 @@ from adapters.sqlite import schema
 from adapters.sqlite.connect import open_database, open_existing, transaction
 from adapters.sqlite.errors import DatabaseUnusable, StorageError, database_failure, translating_errors
 from adapters.sqlite.open_file import identity
+from adapters.sqlite.shared_rescue import companions_of, put_back
 from adapters.system import forks
 from states.events import DatabaseLocked, DatabaseUnavailable
 
@@ -68,6 +70,9 @@ class NodeFile:
     path: Path
     _db: sqlite3.Connection
     _file: tuple[int, int] | None
+    _durable: bool
+    _companions: set[tuple[int, int]] = field(factory=set, init=False)
+    """The files beside it."""
     _busy: threading.Lock = field(factory=threading.Lock, init=False)
     _limiter: anyio.CapacityLimiter | None = field(default=None, init=False)
     """A thread of its own: no beat waits behind what other threads do."""
@@ -79,18 +84,8 @@ class NodeFile:
 
         ``durable`` says that what is written outlives the machine: beats need not, as those that sent them do not.
         """
-        forks.withhold_database(path)
         with translating_errors(path, (sqlite3.Error, OSError)):
-            check_database(path, follow=False)
-            found = identity(path)
-            db = open_existing(path, "rw", 0.0)
-            try:
-                db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-                db.execute("PRAGMA wal_autocheckpoint = 0")  # the journal's writers do that
-            except BaseException:
-                db.close()
-                raise
-        return cls(path, db, found)
+            return cls(path, *_opened(path, durable), durable)
 
     async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` does in one transaction. Raises ``DatabaseUnusable``, and whatever ``work`` raises.
@@ -111,7 +106,7 @@ class NodeFile:
             try:
                 if self._closed:
                     raise self.unusable("the connection is closed")
-                with translating_errors(self.path):
+                with translating_errors(self.path, (sqlite3.Error, OSError)):
                     return self._run(work)
             finally:
                 if self._closed:
@@ -149,6 +144,8 @@ class NodeFile:
         return DatabaseUnusable(f"{self.path}: {why}", DatabaseUnavailable(detail=why))
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if identity(self.path) != self._file:
+            self._find_again()
         try:
             with self._transaction():
                 return work(self._db)
@@ -160,12 +157,22 @@ class NodeFile:
         with self._transaction():
             return work(self._db)
 
+    def _find_again(self) -> None:
+        """Open what is in the place of a lost file: all that was in it, if any worker could copy it."""
+        put_back(self.path, self._db, self._companions)
+        lost = self._db
+        self._db, self._file = _opened(self.path, self._durable)
+        lost.close()
+        self._companions = set()
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._begin()
         try:
             if identity(self.path) != self._file:
                 raise self.unusable("the database was deleted, moved or replaced while workers had it open")
+            if not self._companions:
+                self._companions = companions_of(self.path)
             yield
             self._db.execute("COMMIT")
         except BaseException:
@@ -183,6 +190,21 @@ class NodeFile:
                 if not isinstance(database_failure(exc), DatabaseLocked) or time.monotonic() >= give_up:
                     raise
                 time.sleep(_POLL_SECONDS)
+
+
+def _opened(path: Path, durable: bool) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
+    """Open a file that is there; return which one it is, too. Raises ``OSError`` and ``sqlite3`` errors."""
+    forks.withhold_database(path)
+    check_database(path, follow=False)
+    found = identity(path)
+    db = open_existing(path, "rw", 0.0)
+    try:
+        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # the journal's writers do that
+    except BaseException:
+        db.close()
+        raise
+    return db, found
 
 
 def make_file(path: Path, *, repairs: bool = False) -> list["Repair"]:

@@ -52,12 +52,12 @@ def rescue(
     real = place_of(path)
     create_directories(real.parent)
     fresh = real.with_name(f".{real.name}.new")
-    whole = loss.readable and _copy(lost, fresh)
+    whole = loss.readable and copy_whole(lost, fresh)
     if not whole:
         _make(fresh, fill)
         if loss in (Loss.DAMAGED, Loss.CUT_SHORT):
             _save_jobs(lost, fresh)
-    aside = _take_place(fresh, real, ours)
+    aside = take_place(fresh, real, ours)
     with suppress(sqlite3.Error):
         lost.close()  # before the new file has a log: SQLite does not see that an empty file lost its name
     connection = open_database(path)
@@ -68,7 +68,7 @@ def rescue(
     return connection, Rescue(path, loss, whole, aside, jobs)
 
 
-def _copy(lost: sqlite3.Connection, fresh: Path) -> bool:
+def copy_whole(lost: sqlite3.Connection, fresh: Path) -> bool:
     """Copy everything that the connection reads; return False if it cannot read everything."""
     try:
         _make(fresh, lost.backup)
@@ -88,7 +88,7 @@ def _make(fresh: Path, fill: Fill) -> None:
         fill(target)
 
 
-def _take_place(fresh: Path, path: Path, ours: set[tuple[int, int]]) -> Path | None:
+def take_place(fresh: Path, path: Path, ours: set[tuple[int, int]]) -> Path | None:
     """Give the new file its name; return where the file is now that had the name meanwhile."""
     aside = None
     for _ in range(_TRIES):

@@ -122,6 +122,7 @@ class GroupWriter:
             memory=self.memory,
             on_rescue=lambda done: self._post(self._tell_rescue, done),
             life=self.life,
+            on_found_again=lambda done: self._post(self._tell_rescue, done),
         )
 
     def __attrs_post_init__(self) -> None:
@@ -258,9 +259,9 @@ class GroupWriter:
         if recovered:
             self.on_trouble(None, self.waiting)
 
-    def _tell_rescue(self, done: Rescue) -> None:
+    def _tell_rescue(self, done: Rescue | None) -> None:
         self.replaced += 1
-        if self.on_rescue is not None:
+        if self.on_rescue is not None and done is not None:
             self.on_rescue(done)
 
     def _report(self, failure: Failure) -> None:

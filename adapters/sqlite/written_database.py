@@ -12,6 +12,7 @@ from pathlib import Path
 from attrs import define, field
 
 from adapters.files import NoDatabaseFile
+from adapters.sqlite.connect import open_database
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.sqlite.integrity import is_intact
 from adapters.sqlite.memory import Memory
@@ -22,6 +23,7 @@ from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Row, Statement
 from adapters.sqlite.rescue import Rescue, rescue
 from adapters.sqlite.schema import schema_version
+from adapters.sqlite.shared_rescue import companions_of, put_back
 from states.events import DatabaseCorrupt, DatabaseUnavailable, Failure
 
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -46,15 +48,18 @@ class WrittenDatabase:
     life: int = 0
     """The life of the node that writes, where several processes share the file; 0 where it is one engine's.
 
-    Each transaction then begins with the question whether that life is over. A file that is lost stays so: another
-    process cannot be told what this one would put into a new one.
+    Each transaction then begins with the question whether that life is over; a lost file is put back by one of them.
     """
+    on_found_again: Callable[[Rescue | None], None] = lambda done: None
+    """Called when a shared file that was lost was opened again; with what was done, if it was done here."""
     opened: OpenFile = field(init=False)
     """Whether the file is still the one that has the name."""
     _process_queue: ProcessQueue = field(init=False)
     _numbers: NameNumbers = field(init=False)
     _shared: tuple[int, int] | None = field(default=None, init=False)
     """Which file it is, where it is shared."""
+    _companions: set[tuple[int, int]] = field(factory=set, init=False)
+    """The files beside it, where it is shared."""
 
     def __attrs_post_init__(self) -> None:
         self._process_queue = ProcessQueue(self.path)
@@ -75,7 +80,7 @@ class WrittenDatabase:
         If it is ``suspected`` to be damaged, its content is checked, too.
         """
         if self.life:
-            return None if self._is_in_place() else DatabaseUnavailable(detail=_LOST)
+            return None if self._is_in_place() else self._find_again()
         self._watch()
         loss = self.opened.look()
         if loss is None and suspected and self.memory is not None:
@@ -183,8 +188,29 @@ class WrittenDatabase:
         """Raise ``LifeIsOver`` if the life of the writer is over; in the transaction, so that no death is between."""
         if not self._is_in_place():
             raise NoDatabaseFile(_LOST)
+        if not self._companions:
+            self._companions = companions_of(self.path)
         if self.connection.execute(_FENCE, (self.life,)).fetchone() is None:
             raise life_ended(self.path, self.life)
+
+    def _find_again(self) -> Failure | None:
+        """Open what is in the place of a lost file: all that was in it, if any worker could copy it."""
+        try:
+            done = put_back(self.path, self.connection, self._companions)
+            lost, self.connection = self.connection, open_database(self.path)
+            lost.close()
+        except DatabaseUnusable as exc:
+            return exc.failure
+        except OSError as exc:
+            return DatabaseUnavailable(detail=f"{_LOST}, and a copy cannot be made ({exc.strerror})")
+        except sqlite3.Error as exc:
+            if (failure := database_failure(exc)) is None:
+                raise
+            return failure
+        self._companions = set()
+        self.begin()
+        self.on_found_again(done)
+        return None
 
     def _is_in_place(self) -> bool:
         with contextlib.suppress(OSError):  # it cannot be told now

@@ -2,8 +2,8 @@
 
 The parent of the workers has the file for itself first (``take_over``): it holds the lock of the directory, and no
 worker of before is there any more. What cannot be read of the accounts is repaired then. From there on the workers
-write, each behind the fence of its life. None of them puts a new file into the place of one that was lost: their lives
-end with it, and the next ones begin in what is there then.
+write, each behind the fence of its life. A file that is deleted, moved or replaced meanwhile is put back by the first
+of them that notices, as all of them still have it open.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,7 +26,7 @@ from adapters.sqlite.shared_jobs import SharedJobs
 from engine import paths
 from engine.app.file_lines import FileLines
 from engine.app.incidents import IncidentParts
-from engine.app.journal import closed_in_time, snapshot_repaired, trouble_of
+from engine.app.journal import closed_in_time, database_replaced, snapshot_repaired, trouble_of
 from engine.app.node_stores import StoreParts
 from engine.config import Config
 from engine.config.node import NodeSection
@@ -116,7 +116,12 @@ class SharedFileStore:
         refused = anyio.Event()
         async with AsyncExitStack() as parts:
             journal = await JournalWriter.open(
-                self.path, on_trouble=trouble_of(incidents), engine=engine, life=life, on_ended=refused.set
+                self.path,
+                on_trouble=trouble_of(incidents),
+                on_rescue=database_replaced,
+                engine=engine,
+                life=life,
+                on_ended=refused.set,
             )
             await parts.enter_async_context(closed_in_time(journal))
             link = await anyio.to_thread.run_sync(partial(NodeFile.open, self.path, durable=True))

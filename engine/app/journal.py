@@ -55,7 +55,8 @@ def unwritten(journal: JournalStore) -> Unwritten | None:
     return None if trouble is None else Unwritten(journal.waiting, trouble.detail)
 
 
-def _database_replaced(done: Rescue) -> None:
+def database_replaced(done: Rescue) -> None:
+    """Say that another file has taken the place of a lost one."""
     aside = None if done.aside is None else str(done.aside)
     log.error(
         "database_lost",
@@ -80,7 +81,7 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
     """
 
     def on_rescue(done: Rescue) -> None:
-        _database_replaced(done)
+        database_replaced(done)
         incidents.database_replaced()
 
     journal = await JournalWriter.open(

@@ -1,6 +1,7 @@
 """Lives of nodes in one ``engine.db`` that several of them share, for the tests of what they store."""
 
 import itertools
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
@@ -20,7 +21,7 @@ from tests.storage.part_stores import Parts, SqliteParts
 from tests.storage.stores import OnTrouble, SqliteStore
 from tests.timeouts import TIMEOUT
 
-_lives = itertools.count(6_000_000_000_000_000_001)
+_lives = itertools.count(6_000_000_000_000_000_001 + (os.getpid() << 32))
 
 
 def register(path: Path, name: str = "one", accounts: Sequence[str] = ()) -> int:

@@ -13,7 +13,8 @@ from adapters.sqlite import JournalReader, JournalWriter, node_file, written_dat
 from adapters.sqlite.errors import DatabaseUnusable
 from adapters.sqlite.node_file import LifeIsOver, NodeFile, take_over
 from adapters.sqlite.nodes import FileNodes
-from adapters.sqlite.open_file import LOG, beside
+from adapters.sqlite.open_file import LOG, Loss, beside
+from adapters.sqlite.rescue import Rescue
 from tests.adapters.sqlite.support import a_journal, locked
 from tests.storage.shared_files import end, journal_of, register
 from tests.storage.story import walk
@@ -139,3 +140,40 @@ async def test_a_beat_that_finds_the_file_locked_is_lost(tmp_path: Path, monkeyp
         assert beat.beat == 1
     finally:
         file.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_lost_under_workers_is_put_back_once(tmp_path: Path, replaced: bool) -> None:
+    """With all that was in it, lives and claims among it; what has its name meanwhile is set aside, nobody stops."""
+    path, told = tmp_path / "engine.db", list[Rescue]()
+    lives = [register(path, "one", ["A"]), register(path, "two", ["B"])]
+    take_over(path)
+    lives = [register(path, "one", ["A"]), register(path, "two", ["B"])]
+    line = NodeFile.open(path)
+    try:
+        async with (
+            journal_of(path, lives[0], on_rescue=told.append) as one,
+            journal_of(path, lives[1], on_rescue=told.append) as two,
+        ):
+            before = await FileNodes(line).beat(lives[0])
+            for journal, name in ((one, "A"), (two, "B")):
+                await write(journal, name, 3)
+            path.unlink()
+            if replaced:
+                with closing(sqlite3.connect(path)) as other:
+                    other.execute("CREATE TABLE foreign_rows (id)")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(write, one, "A", 3)
+                tasks.start_soon(write, two, "B", 3)
+            after = await FileNodes(line).beat(lives[0])
+            assert [each.loss for each in told] == [Loss.REPLACED if replaced else Loss.GONE]
+            assert before is not None
+            assert after is not None
+            assert (after.beat, after.others, after.accounts) == (before.beat + 1, before.others, 1)
+            assert after.server != before.server
+            assert not after.settled
+    finally:
+        line.close()
+    assert rows(path, "SELECT count(*), max(seq) FROM journal") == [(12, 12)]
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert len(list(tmp_path.glob("engine.db.aside-*[0-9]"))) == replaced
