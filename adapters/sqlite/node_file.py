@@ -249,6 +249,8 @@ def take_over(path: Path) -> list["Repair"]:
 
 def end_lives(db: sqlite3.Connection) -> None:
     """End the lives that the file has, for an engine that has it for itself again. Raises ``sqlite3`` errors."""
+    if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'nodes'").fetchone() is None:
+        return  # an older version of the program has opened it
     if db.execute("SELECT 1 FROM nodes WHERE state <> 'dead' LIMIT 1").fetchone() is not None:
         with transaction(db):
             _end_lives(db)
