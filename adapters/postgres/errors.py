@@ -70,6 +70,10 @@ class NodeNameTaken(StoreError):
         self.server = server
 
 
+class LeasesDiffer(StoreError):
+    """Another node that is not over has a lease of another length, so one would declare the other dead too early."""
+
+
 class CannotMove(StoreError):
     """An account cannot go to that node."""
 

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from psycopg.types.json import Jsonb
 
 from adapters.postgres.connect import StoreConnection
-from adapters.postgres.errors import NodeNameTaken
+from adapters.postgres.errors import LeasesDiffer, NodeNameTaken
 from adapters.postgres.fence import fenced
 
 KEPT_LIVES: Final = 20
@@ -121,8 +121,8 @@ class NodeRows:
         """Begin the life with this number, and end this node's life ``ends`` (0: none) in the same transaction.
 
         With a number that is already begun, and not over, it does nothing more: ask again with the same number when the
-        answer did not arrive. Raises ``NodeNameTaken`` while another life with this name is not over, and ``Fenced``
-        when this one is.
+        answer did not arrive. Raises ``NodeNameTaken`` while another life with this name is not over, ``LeasesDiffer``
+        while one of any name is not over that has another lease, and ``Fenced`` when this one is over.
         """
         async with self._connection.transaction():
             if ends:
@@ -135,6 +135,7 @@ class NodeRows:
             if found:
                 raise fenced(self._connection, life)
             await self._insert(life, node)
+            await self._refuse_other_leases(node)
 
     async def _insert(self, life: int, node: NodeEntry) -> None:
         begun = await self._execute(
@@ -160,6 +161,17 @@ class NodeRows:
             """DELETE FROM nodes WHERE name = %(name)s AND state = 'dead' AND freed AND epoch <= %(before)s""",
             {"name": node.name, "before": begun[0][0] - KEPT_LIVES},
         )
+
+    async def _refuse_other_leases(self, node: NodeEntry) -> None:
+        """Raise ``LeasesDiffer`` if not all lives have this lease: each waits for the others as long as its own is."""
+        # Of two that begin at once the second one sees the first. Beats only read this table, so they do not wait.
+        await self._execute("LOCK TABLE settled_servers IN SHARE ROW EXCLUSIVE MODE", {})
+        found = await self._execute(
+            "SELECT name, lease FROM nodes WHERE state <> 'dead' AND lease <> %(lease)s ORDER BY name LIMIT 1",
+            {"lease": node.lease},
+        )
+        if found:
+            raise leases_differ(str(self._connection.address), node.lease, *found[0])
 
     async def _taken(self, name: str) -> NodeNameTaken:
         found = await self._execute(
@@ -192,6 +204,10 @@ class NodeRows:
             has_free=has_free,
             has_moves=has_moves,
         )
+
+    async def server(self) -> str:
+        """Return which server answers: a condition of a death."""
+        return str((await self._execute(f"SELECT {SERVER}", {}))[0][0])
 
     async def declare_dead(self, life: int, beat: int, server: str) -> bool:
         """Declare a life dead, on condition that it has this beat still and this server answers; return whether.
@@ -262,6 +278,15 @@ class NodeRows:
             )
             for life, name, host, epoch, beat, draining, lease, most, accounts, details in rows
         )
+
+
+def leases_differ(shown: str, own: float, name: str, lease: float) -> LeasesDiffer:
+    """Return the error for a node ``name`` that has another ``lease`` than the ``own`` one, in seconds."""
+    return LeasesDiffer(
+        f"{shown}: node.lease is {own:g} s here, and {lease:g} s at the node {plain(name)}; all nodes need the same, "
+        "for each waits that long before it takes another one's accounts. Make the configs equal, or stop the other "
+        "nodes first"
+    )
 
 
 def plain(name: str) -> str:

@@ -3,7 +3,7 @@
 Imported for a config with ``storage.database`` alone.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from adapters.postgres.journal import StoreJournal
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.live_rows import Ownership
 from adapters.postgres.migrate import migrate
-from adapters.postgres.nodes import NodeEntry, NodeRows, plain
+from adapters.postgres.nodes import LivingNode, NodeEntry, NodeRows, leases_differ, plain
 from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.remote import PostgresRemote
 from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
@@ -143,31 +143,48 @@ async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLA
     """Bring the schema of a database up to date, and have the accounts of a config in it.
 
     Raises ``StoreUnusable``, ``SessionKeyMissing`` if sessions are encrypted with a key that this node does not know,
-    and ``AccountsDiffer`` if nodes live that have other accounts than this one.
+    and ``AccountsDiffer`` or ``LeasesDiffer`` if nodes live that have other accounts or another lease than this one.
     """
     connection = await StoreConnection.open(address, application="holdfast start")
     try:
         await migrate(connection)
+        await _agree_on_lease(connection, config.node)
         keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
         stored = await rows.listed()
         if stored == wanted:
             return
-        if stored and (others := await _living(connection, config.node.known_as)):
-            raise AccountsDiffer(_differing(address, stored, wanted, others))
+        if stored and (others := [n for n in await NodeRows(connection).living() if n.name != config.node.known_as]):
+            log.warning("node_accounts_differ", nodes=len(others))
+            if living := await _living(connection, others):
+                raise AccountsDiffer(_differing(address, stored, wanted, living))
         await rows.remove_accounts(stored.keys() - wanted.keys())
         await rows.set_accounts(wanted)
     finally:
         connection.close()
 
 
-async def _living(connection: StoreConnection, name: str) -> list[str]:
-    """Return the names of other nodes that certainly live: a silent one is waited for, as long as its lease is."""
+async def _agree_on_lease(connection: StoreConnection, node: NodeSection) -> None:
+    """Return when no other node has another lease: one that is silent for the length of its own is declared dead here.
+
+    Nobody else does that where all nodes have stopped to get another lease. Raises ``LeasesDiffer``.
+    """
     rows = NodeRows(connection)
-    before = {node.life: node for node in await rows.living() if node.name != name}
-    if not before:
-        return []
-    log.warning("node_accounts_differ", nodes=len(before))
+    others = {each.life: each for each in await rows.living() if each.lease != node.lease}  # also one of this name
+    if not others:
+        return
+    log.warning("node_leases_differ", nodes=len(others), lease=node.lease)
+    server = await rows.server()
+    if living := await _living(connection, others.values()):
+        other = next(each for each in others.values() if each.name == living[0])
+        raise leases_differ(str(connection.address), node.lease, other.name, other.lease)
+    for each in others.values():
+        await rows.declare_dead(each.life, each.beat, server)
+
+
+async def _living(connection: StoreConnection, others: Iterable[LivingNode]) -> list[str]:
+    """Return the names of those nodes that certainly live: a silent one is waited for, as long as its lease is."""
+    rows, before = NodeRows(connection), {node.life: node for node in others}
     deadline = anyio.current_time() + max(node.lease for node in before.values())
     while True:
         await anyio.sleep(1.0)

@@ -126,6 +126,15 @@ NODE: Final = (
         _DETAIL,
     ),
     _node(
+        "node_leases_differ",
+        "warning",
+        "⚠️",
+        "{nodes} other nodes have another `node.lease` than {lease:g} s; this node waits to see whether they live, for "
+        "all nodes need the same",
+        "`node.lease` was changed, and nodes with the former one may live",
+        {"nodes": "how many nodes have another lease", "lease": "the lease of this config, in seconds"},
+    ),
+    _node(
         "node_accounts_differ",
         "warning",
         "⚠️",

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
-from adapters.postgres.errors import Fenced, NodeNameTaken, StoreUnusable
+from adapters.postgres.errors import Fenced, LeasesDiffer, NodeNameTaken, StoreUnusable
 from adapters.postgres.fence import fence
 from adapters.postgres.nodes import KEPT_LIVES, NodeEntry, NodeRows
 from tests.postgres.relay import relay
@@ -83,6 +83,22 @@ async def test_of_nodes_that_begin_at_once_under_one_name_one_does(store_url: st
             tasks.start_soon(begin)
     assert len(begun) == 1
     assert refused == begun * 4
+
+
+async def test_of_nodes_with_different_leases_that_begin_at_once_one_does(store_url: str, a: Node) -> None:
+    """Whose length the other one would not wait for; its row is there before the second one looks."""
+    async with connected(store_url) as first, connected(store_url) as second:
+        first_row, second_row = (NodeEntry(name=name, host="h", lease=lease) for name, lease in (("x", 15), ("y", 45)))
+        with pytest.raises(LeasesDiffer, match=r"node.lease is 45 s here, and 15 s at the node a; "):
+            await NodeRows(second).begin(new_life(), second_row)
+        await a.nodes.end(a.life, WHY)
+        async with first.transaction():
+            await first.execute("LOCK TABLE settled_servers IN SHARE ROW EXCLUSIVE MODE")
+            beginning = asyncio.create_task(NodeRows(second).begin(new_life(), second_row))
+            await waits_for_lock(a.connection)
+            await NodeRows(first)._insert(new_life(), first_row)
+        with pytest.raises(LeasesDiffer, match="at the node x"):
+            await beginning
 
 
 async def test_a_life_is_asked_for_again_under_its_number(a: Node) -> None:

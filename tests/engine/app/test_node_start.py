@@ -7,6 +7,7 @@ import pytest
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
+from adapters.postgres.errors import LeasesDiffer
 from engine.app.database_store import AccountsDiffer, prepare
 from engine.config import AccountConfig, Config, Telegram
 from engine.config.node import NodeSection
@@ -56,6 +57,23 @@ async def test_a_node_that_died_keeps_no_config_for_ever(store_url: str) -> None
     async with node(store_url, "two", lease=0.5):
         await prepare(StoreAddress.parse(store_url), config_of(A="*", B="*"))
     assert await stored(store_url) == {"A": "*", "B": "*"}
+
+
+async def test_another_lease_than_that_of_a_living_node_is_refused(store_url: str) -> None:
+    """The shorter one would end first: this node would take accounts whose connections are open."""
+    config = config_of(A="*")
+    async with node(store_url, "two", lease=45.0) as other, anyio.create_task_group() as tasks:
+        tasks.start_soon(beat_on, other)
+        with pytest.raises(LeasesDiffer, match=r"node.lease is 15 s here, and 45 s at the node two; .*stop the other"):
+            await prepare(StoreAddress.parse(store_url), config)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_node_that_died_with_another_lease_is_declared_dead(store_url: str) -> None:
+    """When it was silent for the length of its own: all nodes were killed, and start with another lease."""
+    async with node(store_url, "two", lease=0.5) as other:
+        await prepare(StoreAddress.parse(store_url), config_of(A="*"))
+        assert await other.nodes.beat(other.life) is None
 
 
 async def beat_on(other: Node) -> None:
