@@ -126,9 +126,14 @@ class TelegramConnector:
         return inbox
 
     def _write_states(self) -> None:
-        """Have the file say how far updates were handled: a process that dies in an outage repeats none of them."""
+        """Have the file say how far updates were handled: a process that dies in an outage repeats none of them.
+
+        A session that was closed, and cannot be opened now, keeps the numbers in memory for the next link. If another
+        node has the account, that one asks for these updates again.
+        """
         if self.memory.session is not None:
-            self.memory.session.write_states(self.inbox)
+            with suppress(StorageError):
+                self.memory.session.write_states(self.inbox)
 
     @property
     def label(self) -> str:

@@ -1,6 +1,7 @@
 """What an account claims to have handled: never more, whatever is repeated, cut off or lost on the way to the file."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.sqlite.errors import StorageError
 from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, TOLD_EVERY, AccountLedger, advances_of
 from adapters.telegram.boxes import Advance, MessageRange
+from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.inbox import Inbox
 from states.ledger import HoleCause, Interval, LedgerRow, merge
 
@@ -48,6 +51,26 @@ def ledger_of(stored: Stored, now: float = 1000.0) -> AccountLedger:
 def up_to(number: int, box: int = 0, **more: Any) -> Advance:
     """Return what one event covers."""
     return Advance(box, Interval(number - 1, number), **more)
+
+
+class ClosedSession:
+    """A session that is closed, and whose store does not answer."""
+
+    def write_states(self, _inbox: Inbox) -> None:
+        raise StorageError("the server does not answer in time")
+
+
+def test_a_session_that_cannot_be_opened_again_stops_no_ledger(tmp_path: Path) -> None:
+    """The rows are stored; how far the session is stays in memory, and whoever stores the rows of others goes on."""
+    stored, connector = Stored(), TelegramConnector(session=tmp_path / "a.session", api_id=1, api_hash="0" * 32)
+    connector.memory.session = ClosedSession()  # type: ignore[assignment]
+    ledger = ledger_of(stored)
+    connector.inbox.use_ledger(ledger)
+    ledger.add(1, [up_to(1)])
+    ledger.handled(1)
+    stored.commit(ledger)
+    assert stored.handled() == [Interval(0, 1)]
+    assert ledger.is_stored(1)
 
 
 class BoxesStub:
