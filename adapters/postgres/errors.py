@@ -154,6 +154,10 @@ _BY_WORDS: Final = (
         _Cause("no server listens there", "start PostgreSQL, or mend host and port in storage.database"),
     ),
     (re.compile(r"timeout expired"), _Cause("the server does not answer", "check the server and the network")),
+    (
+        re.compile(r"received invalid response|but received [^A-Za-z]*[A-Z]\b|expected authentication request"),
+        _Cause("what answers there is no PostgreSQL", "mend host and port in storage.database"),
+    ),
     (re.compile(r"certificate|SSL|TLS"), _Cause("no secure connection comes about", "mend sslmode and sslrootcert")),
 )
 

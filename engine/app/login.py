@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
-from adapters.sqlite import JournalMissing
+from adapters.sqlite import JournalMissing, StorageError
 from adapters.system import EngineLock, Holder, holder_of
 from adapters.telegram import (
     AsBot,
@@ -137,6 +137,8 @@ class CredentialsCommand:
             sentences = [f"{name} is logged in"]
             if backup is not None:
                 sentences.append(f"The previous session is kept as {backup}")
+            if self.config.storage.database is not None:
+                sentences += await anyio.to_thread.run_sync(self._way_to_nodes)
             if engine is None:
                 return LoginOutcome(True, tuple(sentences))
             if not known:
@@ -146,6 +148,26 @@ class CredentialsCommand:
                 return LoginOutcome(True, (*sentences, f"The engine has {name} paused; resume it to go on"))
             after = await engine.wait_until(lambda at: at.credentials != before.credentials and at.state in SETTLED)
             return _describe_effect(self.config.path, name, before, after, sentences)
+
+    def _way_to_nodes(self) -> list[str]:
+        """Return how a login that is in a file now comes to the nodes, whose sessions are in the database."""
+        from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - only such a config needs the client
+        from adapters.postgres.session_lookup import logins_of  # noqa: PLC0415
+
+        assert self.config.storage.database is not None, "the caller has asked"
+        path, name = self.config.path, self.account.name
+        bring = engine_command("session bring", path)
+        try:
+            is_there = logins_of(StoreAddress.parse(self.config.storage.database)).get(name, "") is None
+        except StorageError as exc:
+            return [f"The login is in {self.account.session}; for the nodes: {bring} (the database now: {exc})"]
+        if not is_there:
+            return [f"The login is in {self.account.session}, which no node reads; to move it to the database: {bring}"]
+        take = engine_command("session take", path, name, options=("--to", f"{name}-old.session"))
+        return [
+            f"The login is in {self.account.session}; the nodes use the former one until you take that out of the "
+            f"database ({take}) and move the new one in ({bring})"
+        ]
 
     async def _may_replace(self) -> bool:
         """Ask before a code is sent for an account that needs none: its login worked when it was last seen."""
@@ -159,6 +181,12 @@ class CredentialsCommand:
     async def log_out(self) -> LoginOutcome:
         """Log the account out. Raises as ``log_in`` does."""
         name = self.account.name
+        if self.config.storage.database is not None and not self.account.session.exists():
+            take = engine_command("session take", self.config.path, name)
+            raise LoginFailed(
+                f"{name}: its session is in the database, where nodes may use it, and a login is ended from its file; "
+                f"take it out first: {take}"
+            )
         async with AsyncExitStack() as stack:
             engine, before, connector = await self._prepare(stack)
             async with self._session_free(engine, before) as known:
@@ -183,7 +211,9 @@ class CredentialsCommand:
         """Yield the engine that runs on this data; if none does, keep one from starting where it would do harm."""
         lock = self.config.storage.directory / paths.LOCK
         holder = holder_of(lock)
-        if holder is not None:
+        if self.config.storage.database is not None:
+            yield None  # nodes use what is in the database, and this command the file
+        elif holder is not None:
             yield _RunningEngine(self.config, self.account.name, holder)
         elif isinstance(self.config.telegram.datacenter, SandboxConfig):
             # This command starts the sandbox. A second one on the same state would overwrite the first one's logins.

@@ -1,6 +1,7 @@
 """``backup`` and ``restore``: everything that an engine needs, in one file."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,6 +52,12 @@ def backup(*words: ConfigAndFile, as_json: AsJson = False) -> None:
 
         packed = pack(list(_sources(settings)), target, program=version_line())
         found = packed.manifest
+        if settings.storage.database is not None:
+            print(
+                "⚠️ What nodes share is in the database, and not in the archive: sessions, journal and jobs. Back it up "
+                "with PostgreSQL's pg_dump",
+                file=sys.stderr,
+            )
         if as_json:
             print(json_text({"archive": str(packed.path), "size": packed.size, **_as_json(found)}))
         else:

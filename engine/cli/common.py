@@ -194,6 +194,18 @@ def load_account(words: tuple[str, ...]) -> "tuple[Config, AccountConfig]":
         fail(EXIT_BAD_INPUT, str(exc))
 
 
+def refuse_rows(config: "Config", account: "AccountConfig", *, option: Sequence[str] = ()) -> None:
+    """Exit for a session that is in the config's database and not in its file."""
+    if config.storage.database is not None and not os.path.lexists(account.session):
+        from engine.console.shell import engine_command  # noqa: PLC0415 - for this mistake alone
+
+        take = engine_command("session take", config.path, account.name, options=option)
+        fail(
+            EXIT_FAILED,
+            f"{account.name}: its session is in the database, and not in a file; to write it into one: {take}",
+        )
+
+
 def match_accounts(names: Sequence[str], pattern: str, *, option: str = "") -> list[str]:
     """Return the account named ``pattern``, or all whose names match it as a glob; exit if there are none.
 

@@ -4,6 +4,7 @@ import errno
 
 from adapters.archive.errors import DataInUse
 from adapters.files import NoFile
+from adapters.postgres.errors import BadAddress
 from adapters.redaction import redacted
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
@@ -26,6 +27,8 @@ def report(exc: Exception) -> None:
             fail(EXIT_ENGINE_RUNS, str(exc))
         case DataInUse():
             fail(EXIT_ENGINE_RUNS, str(exc))
+        case BadAddress():
+            fail(EXIT_BAD_INPUT, str(exc))
         case StorageError():
             fail(EXIT_FAILED, str(exc))
         case OSError():

@@ -53,6 +53,8 @@ def backup(
         chosen = set(names if account is None else match_accounts(names, account))
         accounts = [one for one in settings.accounts if one.name in chosen]
         failed = False
+        if settings.storage.database is not None and not any(one.session.exists() for one in accounts):
+            fail(EXIT_FAILED, "the sessions are in the database and not in files; back it up with PostgreSQL's pg_dump")
         for one in accounts:
             try:
                 path = back_up(one.session, _directory(settings), name=one.name)

@@ -17,6 +17,7 @@ from engine.cli.common import (
     ConfigAndAccount,
     fail,
     load_account,
+    refuse_rows,
     reporting_errors,
     say,
 )
@@ -54,6 +55,7 @@ def export_login(
         *account, target = words
         settings, one = load_account(tuple(account))
         path = Path(target)
+        refuse_rows(settings, one)
         if not one.session.exists():  # before its lock, whose directory need not exist either
             fail(EXIT_FAILED, f"{one.name} is not logged in: {one.session} does not exist")
         with owned(settings, one):

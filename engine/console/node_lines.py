@@ -103,7 +103,9 @@ def _last_beat(found: SeenNode, now: float) -> str:
     if not found.node.lives:
         ended = found.node.ended_at
         return "ended" if ended is None else f"ended {moment(ended, now)}"
-    return f"none for {seconds(round(found.silent_for))}" if found.age is None else f"{seconds(found.age)} ago"
+    if found.age is None:
+        return f"none for {seconds(round(found.silent_for))}"
+    return f"{seconds(max(round(found.age, 1), 0.1))} ago"
 
 
 def remarks(nodes: Sequence[SeenNode], accounts: Mapping[str, AccountPlace]) -> list[str]:
