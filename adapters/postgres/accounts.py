@@ -14,7 +14,7 @@ from attrs import frozen
 
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import CannotMove
-from adapters.postgres.nodes import CLAIMABLE, SERVER, plain
+from adapters.postgres.nodes import CLAIMABLE, KNOWN, SERVER, plain
 
 _FREE: Final = """
     WITH over AS (SELECT id FROM nodes WHERE state = 'dead' AND NOT freed FOR UPDATE SKIP LOCKED),
@@ -30,7 +30,8 @@ _CLAIM: Final = f"""
         SELECT free.id, free.last_host, mine.host
         FROM mine, unnest(%(hosts)s::text[], %(up_to)s::int[]) AS wanted (hosts, up_to), LATERAL (
             SELECT a.id, a.last_host FROM accounts a
-            WHERE a.owner IS NULL AND {CLAIMABLE} AND a.hosts = wanted.hosts AND mine.host LIKE a.hosts_like
+            WHERE a.owner IS NULL AND {CLAIMABLE} AND a.{KNOWN}
+                AND a.hosts = wanted.hosts AND mine.host LIKE a.hosts_like
                 AND (a.move_to IS NULL OR a.move_to = mine.name OR NOT EXISTS (
                     SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive' AND n.host LIKE a.hosts_like))
             ORDER BY a.move_to = mine.name DESC NULLS LAST, a.last_host = mine.host DESC NULLS LAST, a.id
@@ -78,7 +79,10 @@ class AccountRows:
         return await self._connection.execute(sql, dict(values), timeout=self._timeout)
 
     async def set_accounts(self, hosts: Mapping[str, str]) -> None:
-        """Have these accounts in the store, each with its pattern of hosts; what it has of others stays."""
+        """Have these accounts in the store, each with its pattern of hosts; what it has of others stays.
+
+        While other nodes live it is ``sections.apply_section`` that changes accounts.
+        """
         await self._execute(
             """INSERT INTO accounts (name, hosts) SELECT * FROM unnest(%(names)s::text[], %(hosts)s::text[])
                 ON CONFLICT (name) DO UPDATE SET hosts = EXCLUDED.hosts WHERE accounts.hosts <> EXCLUDED.hosts""",
@@ -109,7 +113,8 @@ class AccountRows:
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._execute(
-            f"""SELECT hosts, owner, count(*) FROM accounts WHERE hosts <> '' AND (owner IS NOT NULL OR {CLAIMABLE})
+            f"""SELECT hosts, owner, count(*) FROM accounts
+                WHERE hosts <> '' AND (owner IS NOT NULL OR ({CLAIMABLE} AND {KNOWN}))
                 GROUP BY 1, 2 ORDER BY 1, 2""",
             {},
         )
@@ -153,11 +158,12 @@ class AccountRows:
         return dict(rows)
 
     async def moving(self, life: int) -> tuple[str, ...]:
-        """Return the accounts that a life owns and is to give up: for another node, which lives, or for a command."""
+        """Return the accounts that a life owns and is to give up: for another node, a command, or for good."""
         rows = await self._execute(
             f"""SELECT a.name FROM accounts a
-                WHERE a.owner = %(life)s AND (a.move_to IS NOT NULL OR a.withheld_until IS NOT NULL)
-                    AND (NOT {CLAIMABLE} OR EXISTS (SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive'))
+                WHERE a.owner = %(life)s AND (a.move_to IS NOT NULL OR a.withheld_until IS NOT NULL OR a.hosts = '')
+                    AND (NOT {CLAIMABLE} OR a.hosts = ''
+                        OR EXISTS (SELECT FROM nodes n WHERE n.name = a.move_to AND n.state = 'alive'))
                 ORDER BY a.id""",
             {"life": life},
         )
@@ -167,7 +173,8 @@ class AccountRows:
         """Return how many free accounts of each pattern of hosts are to go to the node of this life."""
         rows = await self._execute(
             f"""SELECT a.hosts, count(*) FROM accounts a JOIN nodes n ON n.name = a.move_to AND n.host LIKE a.hosts_like
-                WHERE n.id = %(life)s AND n.state = 'alive' AND a.owner IS NULL AND {CLAIMABLE} GROUP BY 1""",
+                WHERE n.id = %(life)s AND n.state = 'alive' AND a.owner IS NULL AND {CLAIMABLE} AND a.{KNOWN}
+                GROUP BY 1""",
             {"life": life},
         )
         return dict(rows)

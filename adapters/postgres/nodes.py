@@ -33,6 +33,9 @@ SERVER: Final = """(extract(epoch FROM pg_postmaster_start_time())::text || ' ' 
 CLAIMABLE: Final = "(withheld_until IS NULL OR withheld_until <= clock_timestamp())"
 """Whether a node may have an account, as an expression. Its clock decides for how long, never who."""
 
+KNOWN: Final = "generation <= (SELECT coalesce(min(n.generation), 0) FROM nodes n WHERE n.state <> 'dead')"
+"""Whether the configs of all living nodes have an account, as an expression about a row of ``accounts``."""
+
 _BEAT: Final = f"""
     WITH mine AS (
         UPDATE nodes SET beat = beat + 1 WHERE id = %(life)s AND state <> 'dead'
@@ -41,9 +44,10 @@ _BEAT: Final = f"""
         EXISTS (SELECT FROM settled_servers WHERE server = {SERVER}),
         others.ids, others.beats, own.accounts, own.epochs,
         EXISTS (SELECT FROM nodes WHERE state = 'dead' AND NOT freed)
-            OR EXISTS (SELECT FROM accounts WHERE owner IS NULL AND {CLAIMABLE} AND mine.host LIKE hosts_like),
+            OR EXISTS (SELECT FROM accounts
+                WHERE owner IS NULL AND {CLAIMABLE} AND {KNOWN} AND mine.host LIKE hosts_like),
         EXISTS (SELECT FROM accounts WHERE owner = mine.id AND move_to IS NOT NULL)
-            OR EXISTS (SELECT FROM accounts WHERE owner = mine.id AND NOT {CLAIMABLE})
+            OR EXISTS (SELECT FROM accounts WHERE owner = mine.id AND (NOT {CLAIMABLE} OR hosts = ''))
     FROM mine,
         LATERAL (SELECT coalesce(array_agg(id), '{{}}') AS ids, coalesce(array_agg(beat), '{{}}') AS beats
             FROM nodes WHERE state <> 'dead' AND id <> mine.id) others,
@@ -68,6 +72,8 @@ class NodeEntry:
     """Seconds without a beat after which others may declare it dead."""
     accounts_at_most: int | None = None
     details: Mapping[str, Any] = field(factory=dict)
+    generation: int = 0
+    """Of the accounts section that its config has."""
 
 
 @frozen(kw_only=True)
@@ -141,9 +147,10 @@ class NodeRows:
         begun = await self._execute(
             """WITH before AS (SELECT epoch, drain_asked FROM nodes WHERE name = %(name)s ORDER BY epoch DESC LIMIT 1),
                 asked AS (SELECT coalesce((SELECT drain_asked FROM before), false) AS drain)
-                INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details, drain_asked, state)
+                INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details, generation, drain_asked,
+                    state)
                 SELECT %(life)s, %(name)s, %(host)s, coalesce((SELECT epoch FROM before), 0) + 1, %(lease)s, %(most)s,
-                    %(details)s, drain, CASE WHEN drain THEN 'draining' ELSE 'alive' END
+                    %(details)s, %(generation)s, drain, CASE WHEN drain THEN 'draining' ELSE 'alive' END
                 FROM asked
                 ON CONFLICT (name) WHERE state <> 'dead' DO NOTHING RETURNING epoch""",
             {
@@ -153,6 +160,7 @@ class NodeRows:
                 "lease": node.lease,
                 "most": node.accounts_at_most,
                 "details": Jsonb(dict(node.details)),
+                "generation": node.generation,
             },
         )
         if not begun:

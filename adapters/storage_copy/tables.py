@@ -157,6 +157,7 @@ LEFT_OUT_OF_POSTGRES: Final = {
     "account_commands": "commands of people to nodes that run",
     "replaced_logins": "logins that nobody uses any more, in whose place others were brought",
     "settled_servers": "which server nodes have watched",
+    "account_section": "how often nodes have changed the accounts of all",
     "present": LEFT_OUT_OF_SQLITE["present"],
     "journal_hours": "made from the journal",
     "journal_batches": "the last batch of each life of a node",

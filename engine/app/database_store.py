@@ -3,7 +3,7 @@
 Imported for a config with ``storage.database`` alone.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
-from attrs import define, field
+from attrs import define, evolve, field
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
@@ -28,6 +28,7 @@ from adapters.postgres.migrate import migrate
 from adapters.postgres.nodes import LivingNode, NodeEntry, NodeRows, leases_differ, plain
 from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.remote import PostgresRemote
+from adapters.postgres.sections import apply_section, present_generation
 from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
@@ -53,6 +54,9 @@ class DatabaseStore:
     keys: SessionKeys = PLAIN
     """By which the keys of sessions are encrypted there."""
     _sessions: SessionRows | None = field(default=None, init=False)
+    _nodes: DatabaseNodes | None = field(default=None, init=False)
+    _generation: int = field(default=0, init=False)
+    """Of the accounts section that the node's config has."""
 
     @property
     def name(self) -> str:
@@ -69,7 +73,24 @@ class DatabaseStore:
 
     async def prepare(self, config: Config) -> None:
         """Bring schema and accounts up to date."""
-        await prepare(self.address, config, self.keys)
+        self._generation = await prepare(self.address, config, self.keys)
+
+    async def apply_accounts(
+        self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
+    ) -> Sequence[str] | None:
+        """Have all nodes know the accounts of another config of this node, whose life this is, and no others."""
+        connection = await StoreConnection.open(self.address, application="holdfast reload")
+        try:
+            wanted = {account.name: account.hosts for account in config.accounts}
+            applied = await apply_section(connection, wanted, life=life, details=details, changed=changed)
+        finally:
+            connection.close()
+        if applied.differs:
+            return None
+        self._generation = applied.generation
+        if self._nodes is not None:
+            self._nodes.entry = evolve(self._nodes.entry, details=details, generation=applied.generation)
+        return applied.older
 
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> DatabaseNodes:
         """Return what the lease goes over."""
@@ -79,8 +100,10 @@ class DatabaseStore:
             lease=node.lease,
             accounts_at_most=node.accounts_at_most,
             details=details,
+            generation=self._generation,
         )
-        return DatabaseNodes(self.address, entry)
+        self._nodes = DatabaseNodes(self.address, entry)
+        return self._nodes
 
     def holds(self, node: NodeSection) -> DatabaseNodes:
         """Return where accounts are withheld."""
@@ -139,8 +162,8 @@ async def _close(writer: StoreWriter) -> None:
             log.warning("node_rows_lost", rows=lost)
 
 
-async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLAIN) -> None:
-    """Bring the schema of a database up to date, and have the accounts of a config in it.
+async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLAIN) -> int:
+    """Bring the schema of a database up to date, and have the accounts of a config in it; return their generation.
 
     Raises ``StoreUnusable``, ``SessionKeyMissing`` if sessions are encrypted with a key that this node does not know,
     and ``AccountsDiffer`` or ``LeasesDiffer`` if nodes live that have other accounts or another lease than this one.
@@ -151,15 +174,17 @@ async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLA
         await _agree_on_lease(connection, config.node)
         keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
+        generation = await present_generation(connection)  # before the look: a reload in between is a later one
         stored = await rows.listed()
         if stored == wanted:
-            return
+            return generation
         if stored and (others := [n for n in await NodeRows(connection).living() if n.name != config.node.known_as]):
             log.warning("node_accounts_differ", nodes=len(others))
             if living := await _living(connection, others):
                 raise AccountsDiffer(_differing(address, stored, wanted, living))
         await rows.remove_accounts(stored.keys() - wanted.keys())
         await rows.set_accounts(wanted)
+        return generation
     finally:
         connection.close()
 
@@ -200,6 +225,6 @@ def _differing(
     nodes = ", ".join(map(plain, others))
     return (
         f"{address}: the accounts of this config are not those of the nodes that run ({nodes}): see "
-        f"{plain(names[0])!r}; all nodes need the same accounts with the same hosts. Make the configs equal, or stop "
-        "the other nodes first"
+        f"{plain(names[0])!r}; all nodes need the same accounts with the same hosts. Make the configs equal, with "
+        "'reload' on each node that runs, or stop the other nodes first"
     )

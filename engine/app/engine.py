@@ -111,7 +111,7 @@ class Engine:
     _reloader: Reloader | None = field(default=None, init=False, repr=False)
     _live: LiveConfig = field(init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
-    _node: "EngineNode | None" = field(default=None, init=False, repr=False)
+    node: "EngineNode | None" = field(default=None, init=False, repr=False)
     """What shares the accounts with other engines; None where they are all this one's."""
 
     def __attrs_post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Engine:
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
         self.incidents = IncidentParts(self.config, self.clock)
         self._live = LiveConfig(lambda: self.config)
-        self._node = node_of(self.config, self.fleet)
+        self.node = node_of(self.config, self.fleet)
         self.source.check(self.jobs.registry)
         if self.config.web is not None:
             preload()
@@ -276,7 +276,7 @@ class Engine:
         self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
         with self._lock.held(self.info.since or 0.0, self.identity):
             check_mark(self.config.storage.directory)
-            if self._node is None:
+            if self.node is None:
                 refuse_remaining_workers(self.config)
                 refuse_sessions_of_engines(self.config)
             self.info = evolve(self.info, running=True)
@@ -295,8 +295,8 @@ class Engine:
         forks.withhold_loop(asyncio.get_running_loop())
         async with AsyncExitStack() as parts:
             watchers: list[Watcher] = []
-            if self._node is not None:
-                await parts.enter_async_context(self._node.held())
+            if self.node is not None:
+                await parts.enter_async_context(self.node.held())
             with self.stop.startup():
                 watchers += await self._start(parts)
             if not watchers:
@@ -315,7 +315,7 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
-        node = self._node
+        node = self.node
         shared: StoreParts | None = None
         if node is not None:
             await node.begin()
@@ -372,14 +372,14 @@ class Engine:
     def _remote_accounts(self, parts: FleetParts) -> RemoteAccounts:
         """Return the accounts as other programs use them."""
         storage, places = self.config.storage, None
-        if self._node is not None and self._node.store.records is None:
+        if self.node is not None and self.node.store.records is None:
             places = AccountPlaces(storage, str(storage.directory.absolute()))
         return RemoteAccounts(lambda: self._accounts, parts.connectors, self.fleet.runners.__contains__, places)
 
     @property
     def _records(self) -> StoragePlace:
         """Where what is stored is read."""
-        return (None if self._node is None else self._node.store.records) or self.config.storage
+        return (None if self.node is None else self.node.store.records) or self.config.storage
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -420,7 +420,7 @@ class Engine:
             lambda: unwritten(parts.journal),
         )
 
-        page = EnginePageSource(self, self._node)
+        page = EnginePageSource(self, self.node)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         to_parent = None if self.config.node.worker is None else outward.answer
         socket = self.config.storage.directory / paths.SOCKET
@@ -439,8 +439,8 @@ class Engine:
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
-        if self._node is not None:  # the accounts come with its claims
-            return [*watchers, *self._node.watchers(self, parts, self._handlers)]
+        if self.node is not None:  # the accounts come with its claims
+            return [*watchers, *self.node.watchers(self, parts, self._handlers)]
         for account in self.config.accounts:
             parts.add(account.name, known.get(account.name))
         return watchers
@@ -460,8 +460,8 @@ class Engine:
 
     def look_for_accounts(self) -> None:
         """Have a node ask at once whether there are accounts for it."""
-        if self._node is not None and self._node.holder is not None:
-            self._node.holder.beat_soon()
+        if self.node is not None and self.node.holder is not None:
+            self.node.holder.beat_soon()
 
     def use_config(self, config: Config) -> None:
         """Have the accounts and the values of another config, which the reload applies."""

@@ -23,7 +23,7 @@ from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
 from engine.app.node_details import details_of, this_machine
 from engine.app.node_lives import NodeLives
-from engine.app.node_stores import SharedStore, StoreParts
+from engine.app.node_stores import ChangingAccounts, SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts
 from engine.app.records import StoragePlace, open_records
 from engine.app.reload import close_accounts
@@ -80,7 +80,7 @@ class EngineNode:
         refuse_what_nodes_lack(config)
         work = ClaimedAccounts(
             fleet=fleet,
-            hosts={account.name: account.hosts for account in config.accounts},
+            hosts=_hosts_of(config),
             host=config.node.place,
             takeover_gap=config.node.takeover_gap,
         )
@@ -140,6 +140,27 @@ class EngineNode:
         while True:
             self.holder.refused(await self.lives.refused())
 
+    async def apply(self, config: Config) -> None:
+        """Have all nodes know the accounts of another config. Raises ``StorageError``; nothing was done then."""
+        assert isinstance(self.store, ChangingAccounts), "the reload asks before"
+        changed = _hosts_of(config) != _hosts_of(self.config)
+        life, details = self.lives.written, details_of(config)
+        older = await self.store.apply_accounts(config, life, details, changed=changed)
+        if older is None:
+            log.warning("node_config_older")
+        elif older:
+            log.warning("node_configs_older", names=", ".join(older), count=len(older))
+
+    def use(self, config: Config, again: Collection[str]) -> None:
+        """Go by another config, which was applied; begin the accounts in ``again``, which were closed, with it."""
+        self.config = config
+        self.work.use_hosts(_hosts_of(config))
+        if isinstance(self.work.parts, NodeAccounts):
+            self.work.parts.use(config)
+        if self.holder is not None:
+            self.work.begin_again({name: self.holder.accounts[name] for name in again if name in self.holder.accounts})
+            self.holder.beat_soon()  # what is another node's now is given up
+
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""
         self.work.parts = NodeAccounts(self, engine, parts, handlers)
@@ -167,9 +188,12 @@ class NodeAccounts:
     _datacenter: Datacenter | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        config = self.engine.config
+        self.use(self.engine.config)
+        self._datacenter = datacenter_outside(self.engine.config)
+
+    def use(self, config: Config) -> None:
+        """Go by the accounts of another config from now on."""
         self._accounts = {account.name: account for account in config.accounts}
-        self._datacenter = datacenter_outside(config)
 
     async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
         """Return where accounts were left, by whichever node had them; other programs' updates go on there, too."""
@@ -215,6 +239,10 @@ class NodeAccounts:
 
     def _use_accounts(self) -> None:
         self.engine.jobs.use_accounts(frozenset(self.parts.fleet.runners))
+
+
+def _hosts_of(config: Config) -> dict[str, str]:
+    return {account.name: account.hosts for account in config.accounts}
 
 
 def _read_left(place: StoragePlace, names: Collection[str]) -> dict[str, Snapshot]:

@@ -43,6 +43,7 @@ def this_machine() -> str | None:
 def digests_of(config: Config) -> Mapping[str, str]:
     """Return a digest of each section that should be the same on all nodes. Files may be elsewhere on each host."""
     sections = {
+        "accounts": sorted((account.name, account.hosts) for account in config.accounts),
         "states": config.states,
         "fleet": config.fleet,
         "requests": config.requests,

@@ -49,7 +49,7 @@ class DatabaseNodes:
             connection = await StoreConnection.open(
                 self.address, application=application, timeouts=self.timeouts, writes=True
             )
-        return DatabaseLine(connection, self.entry)
+        return DatabaseLine(connection, lambda: self.entry)
 
 
 @define(eq=False)
@@ -57,7 +57,8 @@ class DatabaseLine:
     """One connection: see ``StoreLine`` for what its calls mean."""
 
     connection: StoreConnection
-    entry: NodeEntry
+    entry: Callable[[], NodeEntry]
+    """Returns what the node says of itself: a reload changes it."""
     _nodes: NodeRows = field(init=False)
     _accounts: AccountRows = field(init=False)
 
@@ -67,7 +68,7 @@ class DatabaseLine:
     async def begin(self, life: int, *, ends: int) -> None:
         """Begin a life, and end another one with it."""
         with translated():
-            await self._nodes.begin(life, self.entry, ends=ends)
+            await self._nodes.begin(life, self.entry(), ends=ends)
 
     async def beat(self, life: int) -> BeatAnswer | None:
         """Beat once."""

@@ -3,9 +3,9 @@
 ``database_store.py`` has it in PostgreSQL, for nodes on many machines.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import anyio
 from anyio.abc import TaskGroup
@@ -101,4 +101,19 @@ class SharedStore(Protocol):
 
         ``engine`` is the identity of the engine, ``incidents`` hears of what keeps the store from being written, and
         ``tasks`` outlives the block.
+        """
+
+
+@runtime_checkable
+class ChangingAccounts(Protocol):
+    """A store whose accounts change while nodes run."""
+
+    async def apply_accounts(
+        self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
+    ) -> Sequence[str] | None:
+        """Have all nodes know the accounts of a config of the node with this life, and no others.
+
+        Returns the names of the living nodes whose configs are older: until they have read theirs again, nobody takes
+        the accounts that were added. None if these accounts are not ``changed``, and another node has applied others:
+        nothing is done then. Raises ``StorageError``.
         """

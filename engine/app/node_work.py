@@ -118,6 +118,16 @@ class ClaimedAccounts:
         self._due.clear()
         self.abort(list(self.fleet.runners))
 
+    def use_hosts(self, hosts: Mapping[str, str]) -> None:
+        """Go by the accounts of another config from now on."""
+        self.hosts = hosts
+
+    def begin_again(self, epochs: Mapping[str, int]) -> None:
+        """Begin accounts again that were closed here and are this node's still."""
+        for name, epoch in epochs.items():
+            self._due[name] = epoch, anyio.current_time()
+        self._changed.notify()
+
     def wait_for_life(self) -> None:
         """Begin nothing until ``go_on``: what would be written is of a life that is over."""
         self.waits = True

@@ -28,6 +28,7 @@ from adapters.telegram.engine_session import cached_fingerprint, read_fingerprin
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.job_registry import JobRegistry
+from engine.app.node_stores import ChangingAccounts
 from engine.app.outward import preload
 from engine.app.restored import Restoration
 from engine.config import AccountConfig, Config, ConfigError, load
@@ -55,9 +56,9 @@ JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
 MOST_SENTENCES: Final = 6
 """Lines of a refusal that the log has; the command prints all."""
-NODE: Final = (
-    "nodes that share a database read their configs when they start; stop them all and start them again, or one after "
-    "the other if the accounts stay the same"
+NODE: Final = "workers that share a file read their config when they start; stop the engine and start it again"
+RENAMED: Final = (
+    "accounts get other names while no node runs: stop all, and start them with this config; or change the names back"
 )
 STOPPING: Final = "the engine is being stopped; the next start reads the config"
 LEAVES: Final = "the config has this account no more, or has it otherwise"
@@ -202,7 +203,8 @@ class Reloader:
 
     async def _asked(self, *, trial: bool) -> ReloadPlan:
         before, jobs = self.engine.config, self.engine.jobs
-        if before.storage.database is not None:
+        node = self.engine.node
+        if node is not None and not isinstance(node.store, ChangingAccounts):
             raise ReloadRefused(RefusalReason.REFUSED, NODE)
         try:
             config = await anyio.to_thread.run_sync(load, before.path)
@@ -213,6 +215,8 @@ class Reloader:
         found = await anyio.to_thread.run_sync(partial(compare, before, config))
         if found.refused:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
+        if node is not None and found.renamed:
+            raise ReloadRefused(RefusalReason.REFUSED, RENAMED)
         if config.web is not None:
             await anyio.to_thread.run_sync(preload)
         if found.concerns("work") or code:
@@ -222,12 +226,14 @@ class Reloader:
         if config.web is not None and before.web is None:
             await anyio.to_thread.run_sync(preload)
         leaving = (*found.removed, *(each.former or each.name for each in found.changed if each.reconnects))
+        if node is not None:  # accounts come with claims, and those that are removed go as they come
+            leaving = found.reconnecting
         there = self.engine.fleet.runners.keys() - leaving
         plan = ReloadPlan(
             config=config,
             found=found,
             registry=registry,
-            coming=tuple(account for account in config.accounts if account.name not in there),
+            coming=tuple(account for account in config.accounts if account.name not in there) if node is None else (),
             leaving=tuple(name for name in leaving if name in self.engine.fleet.runners),
         )
         await anyio.to_thread.run_sync(_check_sessions, before, plan)
@@ -270,6 +276,7 @@ class Reloader:
         if self.engine.fleet.stopping:
             raise ReloadRefused(RefusalReason.REFUSED, STOPPING)
         if plan.found.is_empty and not plan.coming:
+            await self._apply_to_nodes(plan.config)
             self.engine.use_config(plan.config)
             log.info("config_unchanged", config=str(plan.config.path))
             return plan
@@ -278,8 +285,11 @@ class Reloader:
         except SandboxError as exc:
             raise ReloadRefused(RefusalReason.FAILED, str(exc)) from None
         _raise_limit(plan)
+        await self._apply_to_nodes(plan.config)
         await self._close(plan.leaving)
         await self._apply(plan, connectors)
+        if self.engine.node is not None:
+            self.engine.node.use(plan.config, plan.leaving)
         found = plan.found
         log.info(
             "config_reloaded",
@@ -292,6 +302,14 @@ class Reloader:
             settings=len(found.settings),
         )
         return plan
+
+    async def _apply_to_nodes(self, config: Config) -> None:
+        """Have all nodes know the accounts of another config. Raises ``ReloadRefused``; nothing was done then."""
+        if self.engine.node is not None:
+            try:
+                await self.engine.node.apply(config)
+            except StorageError as exc:
+                raise ReloadRefused(RefusalReason.FAILED, f"nothing was changed: {exc}") from None
 
     async def _close(self, names: Collection[str]) -> None:
         """Close accounts in order, side by side, and have them no more."""

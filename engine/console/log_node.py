@@ -5,6 +5,7 @@ from typing import Final
 
 from engine.console.format import seconds
 from engine.console.log_event import Fields, LogEvent
+from engine.console.safe_text import one_line
 
 LOGGER: Final = "holdfast.node"
 
@@ -142,6 +143,25 @@ NODE: Final = (
         "nodes live, which need the same accounts",
         "the config has other accounts, or other `hosts`, than the database, and other nodes may live",
         {"nodes": "how many other nodes the store has"},
+    ),
+    _node(
+        "node_configs_older",
+        "warning",
+        "⚠️",
+        lambda of: (
+            f"The configs of other nodes are older ({one_line(of['names'])}): accounts that were added "
+            "begin when these have read theirs again, with 'reload'; those that were removed run nowhere"
+        ),
+        "a reload has changed the accounts of all nodes, and some have not read their configs again",
+        {"names": "the names of these nodes", "count": "how many"},
+    ),
+    _node(
+        "node_config_older",
+        "warning",
+        "⚠️",
+        "The accounts of this config are not those that a reload at another node has applied last, and it goes on with "
+        "those; give this node the same config, and reload it again",
+        "a reload has found the accounts of the config unchanged, and those of all nodes are others by now",
     ),
     _node(
         "node_account_unknown",
