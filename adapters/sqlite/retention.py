@@ -38,7 +38,7 @@ def plan_step(path: Path, before: float) -> Plan | None:
     Entries are deleted from the front only, and never the newest one, so that a ``seq`` is given once and never again.
     Not for an event loop. Raises what ``JournalReader`` raises.
     """
-    with JournalReader.open(path) as reader:
+    with JournalReader.open(path) as reader, reader.read_transaction():  # another worker may delete meanwhile
         # An unreadable entry must not stand in the way: its number and time suffice to delete it.
         seqs = [seq for seq, _ in takewhile(lambda row: row[1] < before, reader.oldest(MAX_STEP_ROWS))]
         if not seqs:

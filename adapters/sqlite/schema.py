@@ -148,11 +148,11 @@ SNAPSHOT = Statement(
 BASE = Statement(
     "base",
     f"""UPDATE lives SET pruned_to = {cell(2)}, base = {cell(3)} FROM rows
-    WHERE account = {_name(0)} AND life = {cell(1)}""",
+    WHERE account = {_name(0)} AND life = {cell(1)} AND pruned_to < {cell(2)}""",
     width=4,
     order=5,
 )
-"""(account, life, last seq that is deleted, snapshot after it as JSON or None)"""
+"""(account, life, last seq that is deleted, snapshot after it as JSON or None), unless more is deleted already."""
 
 PRUNE = Statement(
     "prune",

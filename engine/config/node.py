@@ -79,7 +79,7 @@ class NodeSection:
 
     workers: int | Literal["auto"] = field(default=1, validator=_is_number_of_workers)
     """How many processes of `run` share the accounts on this machine, up to `64`; `auto` is one for each processor that
-    it may use. More than one needs `storage.database`. With `1` there is one process, and no parent."""
+    it may use. Without `storage.database` they share `engine.db`. With `1` there is one process, and no parent."""
 
     @property
     def known_as(self) -> str:

@@ -15,6 +15,8 @@ from adapters.sqlite.node_file import LifeIsOver, NodeFile, take_over
 from adapters.sqlite.nodes import FileNodes
 from adapters.sqlite.open_file import LOG, Loss, beside
 from adapters.sqlite.rescue import Rescue
+from adapters.sqlite.retention import plan_step
+from states import Policy, Snapshot
 from tests.adapters.sqlite.support import a_journal, locked
 from tests.storage.shared_files import end, journal_of, register
 from tests.storage.story import walk
@@ -177,3 +179,22 @@ async def test_a_file_that_is_lost_under_workers_is_put_back_once(tmp_path: Path
     assert rows(path, "SELECT count(*), max(seq) FROM journal") == [(12, 12)]
     assert rows(path, "PRAGMA integrity_check") == [("ok",)]
     assert len(list(tmp_path.glob("engine.db.aside-*[0-9]"))) == replaced
+
+
+async def test_two_workers_may_delete_the_same_old_records(tmp_path: Path) -> None:
+    """A plan that is carried out late takes nothing back of what another worker has deleted since."""
+    path = tmp_path / "engine.db"
+    async with journal_of(path, register(path)) as journal:
+        made = walk(9)
+        await journal.begin_life("A", 1000.0, Policy(), Snapshot(since=1000.0, life=1))
+        for each in made:
+            await journal.write("A", each.record, each.snapshot)
+        await journal.flush()
+        late = plan_step(path, made[3].record.at)
+        assert late is not None
+        assert await journal.prune(made[6].record.at)
+        await journal._writer.write_together(late.statements)
+        await journal.flush()
+    with JournalReader.open(path) as reader:
+        [life] = reader.lives("A")
+    assert (life.pruned_to, life.start) == (6, made[5].snapshot)

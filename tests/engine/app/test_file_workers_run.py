@@ -91,7 +91,7 @@ def fleet_at(directory: Path, dc: Sandbox, *, lease: str = "200s", rest: str = "
 
 @pytest.mark.slow
 async def test_the_accounts_of_a_killed_worker_go_on_in_the_same_file(tmp_path: Path) -> None:
-    """At once, long before its lease is over: no job is lost or done twice, replay agrees, no login is destroyed."""
+    """At once, and back when it was started again: no job is lost or done twice, replay agrees, no login destroyed."""
     async with Sandbox() as dc:
         fleet = fleet_at(tmp_path, dc)
         one = fleet.harness
@@ -107,6 +107,8 @@ async def test_the_accounts_of_a_killed_worker_go_on_in_the_same_file(tmp_path: 
             await fleet.until(lambda: fleet.shares() == {"one#1": 4})
             await fleet.until(lambda: fleet.healthy() == set(ACCOUNTS))
             await fleet.until(lambda: fleet.rows("SELECT DISTINCT state FROM jobs") == [("done",)])
+            await fleet.until(lambda: fleet.shares() == {"one#1": 2, "one#2": 2})  # the other one was started again
+            await fleet.until(lambda: fleet.healthy() == set(ACCOUNTS))
             assert await one.finish(parent, signal.SIGTERM) == 0
             assert not lives(pid_of(one, 1))
         assert dc.stats()["logins_destroyed"] == 0
@@ -114,4 +116,37 @@ async def test_the_accounts_of_a_killed_worker_go_on_in_the_same_file(tmp_path: 
     code, said = await one.command("log", "replay", "config.yaml")
     assert code == 0, said
     assert fleet.rows("SELECT count(*) FROM nodes WHERE state <> 'dead'") == [(0,)]
+    assert clean(one), one.text
+
+
+@pytest.mark.slow
+async def test_a_file_goes_from_workers_to_one_engine_and_back(tmp_path: Path) -> None:
+    """Each goes on where the other has left the accounts; a file that is deleted under workers is put back whole."""
+    async with Sandbox() as dc:
+        fleet = fleet_at(tmp_path, dc)
+        one = fleet.harness
+        with_workers = one.config.read_text("utf-8")
+        async with fleet.running() as parent:
+            before = fleet.rows("SELECT count(*) FROM lives")
+            fleet.database.unlink()
+            await one.until(lambda at: "was deleted, or moved away" in at.text)
+            code, said = await one.command("jobs", "add", "config.yaml", "send", "to=me", "text=hello")
+            assert code == 0, said
+            await fleet.until(lambda: fleet.rows("SELECT state FROM jobs") == [("done",)])
+            assert fleet.rows("SELECT count(*) FROM lives") == before
+            code, said = await one.command("status", "config.yaml", "--json")
+            assert code == 0, said
+            assert await one.finish(parent, signal.SIGTERM) == 0
+        one.config.write_text(with_workers.replace("workers: 2", "workers: 1"), "utf-8")
+        async with one.running() as alone:
+            await fleet.until(lambda: fleet.healthy() == set(ACCOUNTS))
+            assert await one.finish(alone, signal.SIGTERM) == 0
+        one.config.write_text(with_workers, "utf-8")
+        async with fleet.running() as again:
+            await fleet.until(lambda: fleet.shares() == {"one#1": 2, "one#2": 2})
+            assert await one.finish(again, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    code, said = await one.command("log", "replay", "config.yaml")
+    assert code == 0, said
+    assert "lost its lease" not in one.text
     assert clean(one), one.text
