@@ -6,7 +6,7 @@ then, and every connection with it.
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
@@ -69,6 +69,8 @@ class Worker:
     number: int
     config: Config
     process: WorkerProcess | None = field(default=None, init=False)
+    began: float = field(default=0.0, init=False)
+    """When the process was started, by the loop's clock."""
     restarts: Restarts = field(factory=Restarts, init=False)
 
     @property
@@ -103,7 +105,7 @@ class WorkerParent:
     async def run(self, duration: float | None) -> int:
         """Keep the workers running until a stop is wanted, and then until they have stopped."""
         control = WorkersControl([each.name for each in self.config.accounts], self.sockets, self.grace)
-        outward = WorkersOutward(self.config, control, self.stop, self.manager)
+        outward = WorkersOutward(self.config, control, self.stop, self.manager, self.began)
         server = ControlServer(self.config.storage.directory / paths.SOCKET, control, control.answer)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.stop.after, duration)
@@ -126,6 +128,10 @@ class WorkerParent:
     def sockets(self) -> dict[int, Path]:
         """Return where the workers that live take commands."""
         return {worker.number: worker.socket for worker in self.workers if worker.process is not None}
+
+    def began(self) -> dict[int, float]:
+        """Return when the processes that live began, by the loop's clock."""
+        return {worker.number: worker.began for worker in self.workers if worker.process is not None}
 
     def kill(self) -> None:
         """End all processes at once."""
@@ -158,15 +164,13 @@ class WorkerParent:
                 code = await self._run(worker, process)
                 lived = anyio.current_time() - began
                 delay = self._ended(worker, process, code, lived)
-                owned = await self._free_accounts(worker)
-                if not self.stop.wanted.is_set():
-                    await self.search.died(lived, owned)
+                await self._free_accounts(worker, lived)
             with anyio.move_on_after(delay):
                 await self.stop.wanted.wait()
 
     async def _run(self, worker: Worker, process: WorkerProcess) -> int:
         """Run a process to its end."""
-        worker.process = process
+        worker.process, worker.began = process, anyio.current_time()
         log.info("worker_started", worker=worker.number, pid=process.pid)
         try:
             async with anyio.create_task_group() as tasks:
@@ -205,43 +209,51 @@ class WorkerParent:
         given = {"detail": describe_end(code), "code": code, "delay": delay}
         log.error("worker_ended", worker=worker.number, pid=process.pid, **given)
 
-    async def _free_accounts(self, worker: Worker) -> Collection[str]:
+    async def _free_accounts(self, worker: Worker, lived: float) -> None:
         """End the life of a worker whose process is gone, and have the others look for its accounts.
 
-        Returns which those were, if the life was not over already.
+        What must not go to the others is withheld before it is free.
         """
-        began = anyio.current_time()
+        began, told = anyio.current_time(), False
+
+        async def before(owned: Collection[str]) -> None:
+            nonlocal told
+            if not told and not self.stop.wanted.is_set():
+                told = True
+                await self.search.died(lived, owned)
+
         life = await anyio.to_thread.run_sync(read_life, worker.directory / LIFE)
         try:
-            owned = await end_life(self.store, life, self.config.node.lease)
+            if not await end_life(self.store, life, self.config.node.lease, before):
+                return  # it has ended it itself
         except StoreSilent as exc:
             log.warning("worker_accounts_wait", worker=worker.number, detail=str(exc))
-            return ()
-        if owned is None:
-            return ()  # it has ended it itself
+            return
         took = anyio.current_time() - began
         log.info("worker_accounts_free", worker=worker.number, life=life, took=took)
         async with anyio.create_task_group() as tasks:
             for other in self.workers:
                 tasks.start_soon(other.order, BEAT)
-        return owned
 
 
-async def end_life(store: NodeStore, life: int, limit: float) -> Collection[str] | None:
-    """End a life whose process is gone, and return its accounts; None if it was over.
+async def end_life(
+    store: NodeStore, life: int, limit: float, before: Callable[[Collection[str]], Awaitable[None]] | None = None
+) -> bool:
+    """End a life whose process is gone, and return whether it was not over.
 
-    Raises ``StoreSilent`` after ``limit`` seconds.
+    ``before`` is called with its accounts, which are free afterwards. Raises ``StoreSilent`` after ``limit`` seconds.
     """
     if not life:
-        return None
+        return False
     until = anyio.current_time() + limit
     while True:
         try:
             with anyio.move_on_after(max(until - anyio.current_time(), RETRY_SECONDS)):
                 line = await store.connect()
                 try:
-                    owned = await line.owned(life)
-                    return list(owned) if await line.end(life, OVER) else None
+                    if before is not None:
+                        await before(await line.owned(life))
+                    return await line.end(life, OVER)
                 finally:
                     line.close()
             raise StoreSilent("the store does not answer")

@@ -4,9 +4,10 @@ A worker that does not answer counts as one whose loop is late: its lease ends i
 end all of them.
 """
 
+import math
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -50,6 +51,8 @@ class WorkersOutward:
     control: WorkersControl
     stop: Stop
     manager: ServiceManager | None
+    began: Callable[[], Mapping[int, float]]
+    """Returns when the process of each worker that lives began, by the loop's clock: it may still be starting."""
     health: HealthReports = field(init=False)
     _reports: dict[int, WorkerReport] = field(factory=dict, init=False)
 
@@ -91,10 +94,12 @@ class WorkersOutward:
     async def follow(self) -> None:
         """Ask all workers again and again, until cancelled."""
         while True:
-            living = self.control.sockets()
             answers = await self.control.ask_all(Request(Verb.REPORT), ASK_SECONDS)
             now = anyio.current_time()
-            self._reports = {number: each for number, each in self._reports.items() if number in living}
+            began = self.began()
+            self._reports = {
+                number: each for number, each in self._reports.items() if each.at >= began.get(number, math.inf)
+            }
             self._reports |= {number: _report(now, answer) for number, answer in answers.items()}
             await anyio.sleep(ASK_EVERY)
 

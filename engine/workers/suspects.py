@@ -56,6 +56,8 @@ class Suspects:
     """With those on trial, they were with a worker that died; one of all these is guilty."""
     _cleared: frozenset[str] = field(default=frozenset(), init=False)
     """With these, workers have lived for long enough."""
+    _guilty: frozenset[str] = field(default=frozenset(), init=False)
+    """What was found in this search."""
     _others: list[frozenset[str]] = field(factory=list, init=False)
     """What is not known to have a guilty one, and is not cleared."""
     _deaths: list[tuple[float, float, frozenset[str]]] = field(factory=list, init=False)
@@ -80,6 +82,8 @@ class Suspects:
             return NOTHING
         if not self.searching:
             return self._first_step(now, lived, accounts)
+        if accounts & self._guilty:
+            return NOTHING  # it had not given that one up yet, or has just claimed it
         suspected = accounts - self._cleared
         if suspected:
             return self._convicted(now, suspected)
@@ -95,6 +99,7 @@ class Suspects:
         if len(suspected) > 1:
             return self._split(now, suspected, before)
         [guilty] = suspected
+        self._guilty |= suspected
         hold = self._holds[guilty] = min(self._holds.get(guilty, FIRST_HOLD / 2) * 2, LONGEST_HOLD)
         self._rest = frozenset()
         return evolve(self._next(now, before), guilty=guilty, hold=hold)
@@ -142,4 +147,4 @@ class Suspects:
 
     def _reset(self) -> None:
         self.searching, self._others, self._deaths = False, [], []
-        self.trial = self._rest = self._cleared = frozenset()
+        self.trial = self._rest = self._cleared = self._guilty = frozenset()

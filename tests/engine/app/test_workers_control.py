@@ -145,7 +145,7 @@ async def test_the_parent_reports_the_worst_of_its_workers(tmp_path: Path) -> No
     one = Worker(["News 1", "News 2"], vitals=Vitals(journal_behind=2.0, journal_rows=3, journal_trouble="full"))
     two = Worker(["Jobs"], vitals=Vitals(journal_behind=1.0, journal_rows=4))
     async with parent(tmp_path, one, two) as (_, control):
-        outward = WorkersOutward(load(tmp_path / "config.yaml"), control, Stop(), None)
+        outward = WorkersOutward(load(tmp_path / "config.yaml"), control, Stop(), None, lambda: {1: 0.0, 2: 0.0})
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outward.follow)
             with anyio.fail_after(TIMEOUT):

@@ -124,3 +124,49 @@ async def test_no_worker_outlives_its_parent(tmp_path: Path, store_url: str) -> 
         async with running(fleet, one) as again:
             assert await one.finish(again, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_stopped_past_its_lease_is_ended_by_the_kernel(tmp_path: Path, store_url: str) -> None:
+    """Its parent sees that, and its accounts go on at another; Ctrl+C in a terminal never reaches it."""
+    async with Sandbox() as dc:
+        fleet = Fleet(tmp_path, store_url, dc)
+        one = await fleet.with_workers(lease="6s")
+        async with running(fleet, one) as parent:
+            stopped = pid_of(one, 2)
+            assert os.getsid(stopped) == stopped
+            os.kill(stopped, signal.SIGSTOP)
+            await one.until(lambda at: f"Worker 2 (process {stopped}) has been ended by SIGKILL" in at.text)
+            await fleet.until(lambda: "one#1" in fleet.shares() and None not in fleet.shares(), one)
+            await fleet.until(lambda: set(fleet.healthy()) == set(ACCOUNTS), one)
+            assert await one.finish(parent, signal.SIGINT) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert clean(one), one.text
+
+
+POISON = """
+import os, signal
+from engine import while_healthy
+
+@while_healthy
+async def poison(client):
+    if (await client.get_me()).phone.endswith("0003"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+@pytest.mark.slow
+async def test_an_account_that_ends_its_workers_does_not_end_them_for_ever(tmp_path: Path, store_url: str) -> None:
+    """It is found, and withheld from all nodes; the others are healthy again, and stay so."""
+    async with Sandbox() as dc:
+        fleet = Fleet(tmp_path, store_url, dc)
+        one = await fleet.with_workers(rest="work: {modules: [poison.py]}\n")
+        (one.directory / "poison.py").write_text(POISON)
+        others = set(ACCOUNTS) - {"Account 3"}
+        async with one.running() as parent:
+            await one.until(lambda at: "Account 3 has ended each worker that had it" in at.text)
+            await fleet.until(lambda: {name for name, owner in fleet.owners().items() if owner} == others, one)
+            await fleet.until(lambda: set(fleet.healthy()) >= others, one)
+            assert await one.finish(parent, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert one.text.count("has ended each worker") == 1
