@@ -104,12 +104,12 @@ async def test_a_missing_table_is_named_by_run_and_doctor(run: Run, tmp_path: Pa
 PROGRAM = """
 import threading, time
 from engine.console import streams
-from engine.app import run
+from engine.app import process
 streams.prepare()
-run._MAX_EXIT = 0.1
+process._MAX_EXIT = 0.1
 threading.Thread(target=time.sleep, args=(3600,)).start()
 print("said")
-run._end_within(5)
+process._end_within(5)
 """
 
 

@@ -351,6 +351,8 @@ async def test_a_session_file_of_another_login_starts_anew(harness: DatacenterHa
             await dc.push(PHONE, "one")
             await until(heard, 1)
         old = dict(account.memory.states)
+        assert account.memory.session is not None
+        await account.memory.session.flush()  # nothing is written any more where the other file is made
         account.session.unlink()
         harness.write_session(account.session, dc.authorize("+9996620002"))
         async with linked(account, 2):

@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> Path:
 )
 def test_the_format_is_the_command_s_or_the_config_s(config: Path, wanted: LogFormat | None, begins: str) -> None:
     """The levels are the config's in any case."""
-    with running._opened_log(load(config), wanted, logs.RecentLines()):
+    with running.opened_log(load(config), wanted, logs.RecentLines()):
         logging.getLogger("holdfast.jobs").warning("less")
         logging.getLogger("holdfast.fleet").warning("more")
     (line,) = (config.parent / "data" / "logs" / "engine.log").read_text("utf-8").splitlines()

@@ -9,7 +9,7 @@ from tests.timeouts import TIMEOUT
 
 PROGRAM = """
 from adapters.session import writer
-from engine.app import run
+from engine.app import process
 from engine.console import streams
 
 
@@ -22,9 +22,9 @@ class Stuck:
 
 
 streams.prepare()
-run._MAX_EXIT, writer.EXIT_TIMEOUT = 1.0, 1.1
+process._MAX_EXIT, writer.EXIT_TIMEOUT = 1.0, 1.1
 writer.shared.wake(Stuck())
-run._end_within(0)
+process._end_within(0)
 """
 """The end of a run with a session whose disk is full; the last try lasts longer than a process has for its end."""
 
