@@ -273,7 +273,7 @@ class _Target:
             )
         if self.most is not None and self.accounts >= self.most:
             return (
-                f"node {plain(to)} is full: it has {self.accounts} accounts, and node.accounts_at_most is {self.most}; "
+                f"node {plain(to)} is full: it has {self.accounts} of at most {self.most} accounts; "
                 "name another one, or move one away first"
             )
         return None

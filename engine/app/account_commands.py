@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from engine.app.records import StoragePlace
 from engine.app.stored_fleet import open_fleet
 from engine.config import Config
 from engine.control.client import BEYOND_GRACE_TIMEOUT
@@ -39,22 +40,26 @@ def command_nodes(config: Config, verb: Verb, names: Sequence[str]) -> list[Plac
     An account that goes to another node meanwhile is commanded there. Blocks for no longer than an engine may take.
     Raises ``NoNodeRuns`` and ``StorageError``.
     """
-    places, nodes = _look(config, names)
+    return command_at(config.storage, verb, names, timeout=config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT)
+
+
+def command_at(place: StoragePlace, verb: Verb, names: Sequence[str], *, timeout: float) -> list[PlacedOutcome]:
+    """Do what ``command_nodes`` does, with the nodes of this place's database, for at most ``timeout`` seconds."""
+    places, nodes = _look(place, names)
     if not any(each.lives for each in nodes):
         raise NoNodeRuns
     from adapters.postgres.account_commands import ask_accounts  # noqa: PLC0415 - needs PostgreSQL's client
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415
 
-    assert config.storage.database is not None, "the caller has asked"
-    timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
+    assert place.database is not None, "the caller has asked"
     asked = [name for name in names if (at := places.get(name)) is not None and at.taken_to is None]
-    answers = ask_accounts(StoreAddress.parse(config.storage.database), verb, asked, timeout=timeout)
-    places, _ = _look(config, names)
+    answers = ask_accounts(StoreAddress.parse(place.database), verb, asked, timeout=timeout)
+    places, _ = _look(place, names)
     return [_outcome(name, places.get(name), answers.get(name), timeout) for name in names]
 
 
-def _look(config: Config, names: Sequence[str]) -> tuple[Mapping[str, AccountPlace], Sequence[NodeRecord]]:
-    reading = open_fleet(config.storage)
+def _look(place: StoragePlace, names: Sequence[str]) -> tuple[Mapping[str, AccountPlace], Sequence[NodeRecord]]:
+    reading = open_fleet(place)
     assert reading is not None, "the config has a database"
     with reading as fleet:
         return fleet.accounts(names), fleet.nodes()

@@ -122,11 +122,12 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
             return
         left = _until_empty(settings, name)
         if left:
-            text = f"{name} has {left:,} accounts still, and none has left it lately; see its log. It goes on draining"
+            text = f"{name} still has {left:,} of its accounts, and none leaves it; see its log. It goes on draining"
             _tell(as_json, name, False, left, text)
             raise SystemExit(EXIT_FAILED)
         homeless = _count_homeless(settings)
-        more = f"; {homeless:,} accounts have no node now, see 'nodes'" if homeless else ""
+        have = "account has" if homeless == 1 else "accounts have"
+        more = f"; {homeless:,} {have} no node now, see 'nodes'" if homeless else ""
         _tell(as_json, name, True, 0, f"{name} has no accounts any more, and takes none until 'node resume'{more}")
 
 

@@ -165,14 +165,14 @@ class FileSource:
 
     async def perform(self, do: Do, account: str) -> str:
         """Send the engine the command of that name."""
-        if not self.info.running:
+        if not self.info.works:
             return "The engine is not running; start it with 'run' first"
         at = self.seen.accounts.get(account)
         if at is None or (at.state == UNKNOWN and any(letter in account for letter in "*?[")):  # a pattern means others
             return f"The running engine does not know {account}; 'reload' has it read the config again"
         try:
             outcomes = await run_sync(self._send, Verb(do), account, abandon_on_cancel=True)
-        except (EngineSilent, CommandRefused) as exc:
+        except (EngineSilent, CommandRefused, StorageError) as exc:
             return str(exc)
         return "; ".join(outcome.said for outcome in outcomes)
 
@@ -185,7 +185,14 @@ class FileSource:
         return acknowledged(incident, found)
 
     def _send(self, verb: Verb, account: str) -> list[CommandOutcome]:
-        return send_to(self.directory, verb, account, timeout=COMMAND_TIMEOUT)
+        if self.database is None:
+            return send_to(self.directory, verb, account, timeout=COMMAND_TIMEOUT)
+        from engine.app.account_commands import NoNodeRuns, command_at  # noqa: PLC0415 - for nodes alone
+
+        try:
+            return [each.outcome for each in command_at(self, verb, [account], timeout=COMMAND_TIMEOUT)]
+        except NoNodeRuns:
+            raise EngineSilent("no node runs") from None
 
 
 def watch(source: FileSource, terminal: ScreenTerminal) -> None:

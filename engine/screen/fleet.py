@@ -72,7 +72,7 @@ def header(
     text, style = heading_text(info, ranking.states, now)
     if not ranking.states.total():
         return paragraph(text, width, style)
-    silent = not info.running or info.hangs or info.unwritten is not None
+    silent = not info.works or info.hangs or info.unwritten is not None
     lines = paragraph(text, width, style) if silent else []
     counts: list[Line] = [(("Holdfast", "bold"),), *_counts(ranking, letters)]
     if ranking.needing:

@@ -110,7 +110,7 @@ def whole(shown: Scene) -> list[Line]:
 
 
 def _header(shown: Scene) -> list[Line]:
-    if shown.quits and shown.info.running and not len(shown.ranking):
+    if shown.quits and shown.info.works and not len(shown.ranking):
         return paragraph("Holdfast: the accounts that were asked for are gone", shown.width, "bold")
     also = [incident_count(shown.incidents)] if shown.incidents else []
     return header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
@@ -181,7 +181,7 @@ def _beneath(shown: Scene, room: int) -> list[Line]:
 
 
 def _job_lines(shown: Scene) -> list[Line]:
-    made = job_lines(shown.jobs, engine_runs=shown.info.running)
+    made = job_lines(shown.jobs, engine_runs=shown.info.works)
     return [line for text in made for line in of_rich(spelled(text, shown.letters), shown.width, indent=4)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -12,9 +13,17 @@ from attrs import define, field
 
 from adapters.postgres.account_commands import MAX_WAITING, CommandAnswer, CommandRows, NoOutcome, ask_accounts
 from adapters.postgres.address import StoreAddress
+from adapters.postgres.fleet_reader import FleetReader
 from engine.app.node_store import DatabaseCommands
+from engine.cli.watch import FileSource
+from engine.console.account_status import AccountStatus
+from engine.console.status import EngineInfo
 from engine.control.inbox import CommandInbox
 from engine.control.protocol import CommandOutcome
+from engine.screen.model import Do
+from states import Snapshot
+from states.incident import Incident
+from states.job import JobSummary
 from tests.postgres.support import WHY, Node, node
 from tests.timeouts import TIMEOUT
 
@@ -169,3 +178,30 @@ async def test_the_life_that_is_over_answers_nothing(store_url: str, a: Node) ->
     await a.nodes.end(a.life, WHY)
     assert await rows.begin([number]) == frozenset()
     assert not await rows.answer(number, done=True, said="done")
+
+
+@define
+class Found:
+    """What a look of ``status --watch`` has found."""
+
+    accounts: dict[str, AccountStatus]
+    info: EngineInfo
+    jobs: JobSummary = field(factory=JobSummary)
+    incidents: list[Incident] = field(factory=list)
+    code: int = 0
+
+
+async def test_the_screen_of_status_commands_an_account_at_another_node(
+    store_url: str, a: Node, tmp_path: Path
+) -> None:
+    """No engine runs on this data, and the key does what the command does."""
+    await a.claim()
+    seen = Found({"Account 1": AccountStatus(Snapshot())}, EngineInfo(running=False, nodes=()))
+    source = FileSource(tmp_path, lambda: seen, seen, store_url)
+    assert await source.perform(Do.PAUSE, "Account 1") == "The engine is not running; start it with 'run' first"
+    with FleetReader.open(StoreAddress.parse(store_url)) as fleet:
+        source.seen = Found(seen.accounts, EngineInfo(running=False, nodes=fleet.nodes()))
+    async with inbox(store_url, a.life, Handlers(list(ONE))):
+        assert await source.perform(Do.PAUSE, "Account 1") == "Account 1 is paused"
+    await a.nodes.end(a.life, WHY)
+    assert await source.perform(Do.PAUSE, "Account 1") == "no node runs"

@@ -4,9 +4,11 @@ import json
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from adapters.sandbox import Sandbox
+from tests.engine.app.test_login import piped
 from tests.engine.harness import EngineHarness
 from tests.engine.nodes import ACCOUNTS, Nodes, clean
 
@@ -95,6 +97,32 @@ async def test_a_session_is_taken_from_running_nodes_and_brought_back(tmp_path: 
             await nodes.until(lambda: nodes.owners() == dict.fromkeys(ACCOUNTS, "one"), one)
             await nodes.until(lambda: nodes.healthy() == {"Account 1": 2, "Account 2": 1}, one)
             assert one.text.count("This node has taken accounts") == 2
+            assert await one.finish(first, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert clean(one), one.text
+
+
+@pytest.mark.slow
+async def test_a_new_login_comes_to_running_nodes(tmp_path: Path, store_url: str) -> None:
+    """It is made in a file, and takes the place of the former one, which is kept; nobody is logged out meanwhile."""
+    async with Sandbox() as dc:
+        nodes = Nodes(tmp_path, store_url, dc)
+        one = await nodes.node("one", lease="60s")
+        nodes.settle()
+        async with one.running() as first:
+            await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), one)
+            said = await said_by(one, "logout", "config.yaml", "Account 1", "--yes", code=1)
+            assert "take it out first: " in said
+            code, said = await piped(one, "login", "config.yaml", "Account 1", "--yes", said="22222\n")
+            assert code == 0, said
+            assert "the nodes use the former one until you take that out" in " ".join(said.split())
+            await said_by(one, "session", "take", "config.yaml", "Account 1", "--to", "old.session")
+            said = await said_by(one, "session", "bring", "config.yaml")
+            assert "its session is in the database" in said
+            await nodes.until(lambda: nodes.healthy() == {"Account 1": 2, "Account 2": 1}, one)
+            with psycopg.connect(store_url) as connection:
+                kept = connection.execute("SELECT count(*) FROM replaced_logins").fetchone()
+            assert kept == (1,)
             assert await one.finish(first, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
     assert clean(one), one.text
