@@ -233,6 +233,11 @@ class Engine:
         """Where each account of the config is, as far as it is known, by name."""
         return {name: account.status for name, account in self._accounts.items()}
 
+    @property
+    def node_line(self) -> str:
+        """What is to be said of the node that this engine is; empty if it shares its accounts with no other."""
+        return "" if self.node is None else self.node.told()
+
     def __repr__(self) -> str:
         statuses = self.fleet.statuses.values()
         count = len(self.config.accounts)

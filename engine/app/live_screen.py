@@ -52,6 +52,11 @@ class EngineSource:
         return self.engine.info
 
     @property
+    def node(self) -> str:
+        """What is to be said of its node."""
+        return self.engine.node_line
+
+    @property
     def jobs(self) -> JobSummary:
         """The jobs."""
         return self.engine.jobs.summary

@@ -29,6 +29,7 @@ from engine.app.records import StoragePlace, open_records
 from engine.app.reload import close_accounts
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, ConfigError, SandboxConfig
+from engine.console.safe_text import one_line
 from engine.control.inbox import CommandInbox
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
@@ -160,6 +161,15 @@ class EngineNode:
         if self.holder is not None:
             self.work.begin_again({name: self.holder.accounts[name] for name in again if name in self.holder.accounts})
             self.holder.beat_soon()  # what is another node's now is given up
+
+    def told(self) -> str:
+        """Return what a screen says of the node, as it is now."""
+        name = one_line(self.config.node.known_as)
+        if (holder := self.holder) is None or not holder.may_act:
+            return f"node {name} has no lease, and acts for no account"
+        others, total = len(holder.watcher.watch.sights), len(self.config.accounts)
+        nodes = "no other node" if not others else f"{others:,} other node{'' if others == 1 else 's'}"
+        return f"node {name} has {len(holder.accounts):,} of {total:,} accounts; {nodes}"
 
     def watchers(self, engine: "Engine", parts: FleetParts, handlers: Handlers) -> list[Watcher]:
         """Return what runs beside the fleet: it takes the accounts."""

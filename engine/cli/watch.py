@@ -76,6 +76,8 @@ class FileSource:
     """``storage.database``, as in the config's outline."""
     ranking: Ranking = field(init=False)
     quits: bool = field(default=True, init=False)
+    node: str = field(default="", init=False)
+    """It looks at all nodes, and is none."""
     _troubles: dict[str, tuple[object, float | None]] = field(factory=dict, init=False)
     """Since when accounts are in trouble, and the last sign of life before: with a later one it is another trouble."""
     _incidents: Sequence[Incident] = field(default=(), init=False)

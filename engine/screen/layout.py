@@ -37,6 +37,8 @@ class Scene:
     names: Sequence[str]
     """The accounts that pass the filters, in order."""
     trouble_since: Callable[[str, AccountStatus], float | None]
+    node: str = ""
+    """What is to be said of the node; empty without one."""
     jobs: JobSummary = field(factory=JobSummary)
     incidents: Sequence[Incident] = ()
     """Those that are open, worst first."""
@@ -113,7 +115,8 @@ def _header(shown: Scene) -> list[Line]:
     if shown.quits and shown.info.works and not len(shown.ranking):
         return paragraph("Holdfast: the accounts that were asked for are gone", shown.width, "bold")
     also = [incident_count(shown.incidents)] if shown.incidents else []
-    return header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
+    lines = header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
+    return [*lines, *paragraph(shown.letters(shown.node), shown.width, "dim")] if shown.node else lines
 
 
 def _last_incidents(shown: Scene) -> list[Line]:

@@ -98,6 +98,7 @@ class Screen:
         log = tuple(source.lines)
         return (
             source.info,
+            source.node,
             source.ranking,
             source.ranking.updates,
             source.jobs,
@@ -150,6 +151,7 @@ class Screen:
         source, (width, height) = self.source, size
         return Scene(
             info=source.info,
+            node=source.node,
             ranking=source.ranking,
             names=names,
             trouble_since=source.trouble_since,

@@ -30,6 +30,10 @@ class ScreenSource(Protocol):
         """Whether the engine runs."""
 
     @property
+    def node(self) -> str:
+        """What is to be said of the node whose accounts these are; empty if all accounts are one engine's."""
+
+    @property
     def ranking(self) -> Ranking:
         """All accounts, worst first."""
 

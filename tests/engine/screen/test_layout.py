@@ -304,3 +304,13 @@ def test_wrapping_loses_no_letter(said: str, width: int) -> None:
 def test_info_is_that_of_the_engine() -> None:
     """Where there is room, its process and how long it runs."""
     assert "running for 4 min 23 s (process 4711)" in text(width=120, info=INFO, fleet=FLEET)
+
+
+@pytest.mark.parametrize("width", [30, 80])
+def test_a_node_says_what_it_has_of_the_fleet(width: int) -> None:
+    """Below the counts, in as many lines as it takes; one engine has no such line."""
+    node = "node eu-1 has 4 of 100 accounts; 39 other nodes"
+    shown = " ".join(text(width=width, node=node).split())
+    assert node in shown
+    assert "node eu-1" not in text(width=width)
+    assert text(width=width, fleet={}, node=node).count("node eu-1") == 1

@@ -67,6 +67,7 @@ class Given:
 
     accounts: dict[str, AccountStatus] = field(factory=lambda: dict(FLEET))
     info: EngineInfo = INFO
+    node: str = ""
     jobs: JobSummary = field(factory=JobSummary)
     lines: list[tuple[int, str]] = field(factory=list)
     quits: bool = True
