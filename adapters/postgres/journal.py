@@ -5,7 +5,7 @@ with the fence of the life: nothing is stored after another node has declared th
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, Self
@@ -70,6 +70,7 @@ class StoreJournal:
         *,
         on_trouble: StoreObserver,
         on_fenced: Callable[[], None] = lambda: None,
+        on_left_out: Callable[[int], None] = lambda rows: None,
         timeouts: StoreTimeouts | None = None,
         retry: float = RETRY_SECONDS,
         engine: str = "",
@@ -77,10 +78,10 @@ class StoreJournal:
         """Open the journal for the life of a node (the row of ``nodes``). Raises ``StoreUnusable``.
 
         ``on_trouble`` is called after each try at which the store did not take the rows, and with None when it takes
-        them again; ``on_fenced`` when it refuses them because the life is over. ``retry`` is the longest time between
-        two tries, in seconds.
+        them again; ``on_fenced`` when it refuses them because the life is over; ``on_left_out`` as ``drop`` says.
+        ``retry`` is the longest time between two tries, in seconds.
         """
-        link = JournalLink(address, life, timeouts or StoreTimeouts())
+        link = JournalLink(address, life, timeouts or StoreTimeouts(), on_left_out)
         await link.begin()
         writer = StoreWriter(store=link, on_trouble=on_trouble, on_fenced=on_fenced, retry=retry)
         # Owned by the journal, as the writer's thread of SQLite is: it ends in ``aclose``.
@@ -107,7 +108,7 @@ class StoreJournal:
         text = encode_policy(policy)
         state = encode_snapshot(snapshot)
         self._policies.pop(account, None)  # before the wait: the policy may change during it
-        self._link.forget(account)
+        self._link.take(account)
         await self._write_together(
             (POLICY, (policy_key(text), text)),
             (LIFE, (account, snapshot.life, at, policy_key(text), state)),
@@ -201,6 +202,16 @@ class StoreJournal:
             time = max(at.since, at.last_success or 0.0, at.proved_at or 0.0)
             rows.append((SNAPSHOT, (account, time, at)))
         return rows
+
+    def drop(self, accounts: Collection[str]) -> None:
+        """Store nothing more of accounts that may be another node's, also of what waits, until a life of them begins.
+
+        Call ``flush`` before that. ``on_left_out`` is called with the number of rows. A batch that is on its way
+        is stored as it is: others may not have the account yet.
+        """
+        for name in accounts:
+            self._unsaved.pop(name, None)
+            self._link.drop(name)
 
     async def look(self) -> None:
         """Return at once: a store that does not answer is found by what is written to it, and by the node's beats."""

@@ -1,6 +1,6 @@
 """Where a node's life writes its journal: one connection, on which each batch is stored exactly once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Final
 
@@ -33,6 +33,9 @@ class JournalLink:
     life: int
     """The row of ``nodes``."""
     timeouts: StoreTimeouts = field(factory=StoreTimeouts)
+    on_left_out: Callable[[int], None] = lambda rows: None
+    """Called with how many rows of a batch are left out, because they are of accounts that were dropped."""
+    _dropped: set[str] = field(factory=set, init=False)
     _connection: StoreConnection | None = field(default=None, init=False)
     _numbers: JournalNumbers = field(factory=JournalNumbers, init=False)
     _batch: int = field(default=0, init=False)
@@ -69,6 +72,27 @@ class JournalLink:
         """Ask for the numbers of an account again: it may have lived elsewhere since, or have another name now."""
         self._numbers.names.pop(account, None)
 
+    def drop(self, account: str) -> None:
+        """Store no row of an account from the next batch on, until ``take``: another node may number its records."""
+        self._dropped.add(account)
+        self.forget(account)
+
+    def take(self, account: str) -> None:
+        """Store the rows of an account: this life owns it, and what was queued before has been seen by ``drop``."""
+        self._dropped.discard(account)
+        self.forget(account)
+
+    def _without_dropped(self, calls: Sequence[Call]) -> list[Call]:
+        kept: list[Call] = []
+        left_out = 0
+        for kind, found in calls:
+            rows = [row for row in found if row[0] not in self._dropped] if 0 in KINDS[kind].names else list(found)
+            left_out += len(found) - len(rows)
+            kept.append((kind, rows))
+        if left_out:
+            self.on_left_out(left_out)
+        return kept
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:
@@ -96,6 +120,8 @@ class JournalLink:
             await connection.execute(_ADD_NAMES, (new,))
             for name, number, records in await connection.execute(_FIND_NAMES, (new,)):
                 numbers.names[name], numbers.records[name] = number, records
+        if self._dropped:
+            calls = self._without_dropped(calls)
         rows = dict(calls)
         self._kinds = needed_kinds(name for name, found in calls if found)
         self._values = {}

@@ -133,7 +133,12 @@ class DatabaseStore:
             on_trouble = trouble_of(incidents)
             refused = anyio.Event()
             journal = await StoreJournal.open(
-                self.address, life, on_trouble=on_trouble, on_fenced=refused.set, engine=str(life)
+                self.address,
+                life,
+                on_trouble=on_trouble,
+                on_fenced=refused.set,
+                on_left_out=_tell_left_out,
+                engine=str(life),
             )
             await parts.enter_async_context(closed_in_time(journal))
             pool = StorePool(self.address, application="holdfast jobs")
@@ -152,8 +157,13 @@ class DatabaseStore:
                 outbox=outbox,
                 claims=outbox,
                 remote=PostgresRemote(writer, link, life),
+                drop=journal.drop,
                 refused=refused,
             )
+
+
+def _tell_left_out(rows: int) -> None:
+    log.warning("node_records_dropped", rows=rows)
 
 
 async def _close(writer: StoreWriter) -> None:

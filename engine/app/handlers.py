@@ -25,6 +25,9 @@ class Handlers:
     first: Callable[[str], list[tuple[Any, Any]]] = field(default=lambda account: [], init=False)
     """Returns handlers of the engine itself for an account, which are called before all others."""
     _own: list[tuple[str, Any, Any]] = field(factory=list, init=False)
+    _meant: dict[str, set[str]] = field(factory=dict, init=False)
+    """Whom each pattern means by the config ``_meant_by``: a node renews ten thousand accounts one by one."""
+    _meant_by: Config | None = field(default=None, init=False)
 
     def add(self, pattern: str, handler: Any, event: Any) -> None:
         """Add a handler of the program itself, for the accounts that ``pattern`` means."""
@@ -51,6 +54,12 @@ class Handlers:
 
     def renew(self, name: str, connector: TelegramConnector) -> None:
         """Let the connector of one account have what is for it now."""
-        names = [account.name for account in self.config.accounts]
-        own = [(handler, event) for pattern, handler, event in self._own if name in addressed(names, (pattern,))]
+        own = [(handler, event) for pattern, handler, event in self._own if name in self._addressed(pattern)]
         connector.use_handlers([*self.first(name), *own, *self.jobs.handlers_of(name)])
+
+    def _addressed(self, pattern: str) -> set[str]:
+        if self._meant_by is not self.config:
+            self._meant, self._meant_by = {}, self.config
+        if pattern not in self._meant:
+            self._meant[pattern] = addressed([account.name for account in self.config.accounts], (pattern,))
+        return self._meant[pattern]

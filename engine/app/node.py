@@ -3,6 +3,7 @@
 Which store that is, ``node_stores.py`` does not say; ``database_store.py`` is the one of many machines.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -16,6 +17,7 @@ import structlog
 from anyio.abc import TaskGroup
 from attrs import define, field
 
+from adapters.sqlite.errors import StorageError
 from adapters.system import ContinuousClock, open_dead_man
 from adapters.telegram import Datacenter
 from engine.app.fleet_parts import FleetParts
@@ -43,6 +45,10 @@ if TYPE_CHECKING:
 
 LIFE: Final = Path("node.life")
 """Below ``storage.directory``: the life of the node that was begun last, and where."""
+STORE_SECONDS: Final = 5.0
+"""How long the store may take before an account begins; then it is asked again."""
+USE_AFTER: Final = 0.1
+"""Seconds after which the work goes by the accounts that are left."""
 LEAVES: Final = "another node takes the account"
 
 log = structlog.get_logger("holdfast.node")
@@ -196,6 +202,7 @@ class NodeAccounts:
     handlers: Handlers
     _accounts: Mapping[str, AccountConfig] = field(init=False)
     _datacenter: Datacenter | None = field(init=False)
+    _using: asyncio.TimerHandle | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.use(self.engine.config)
@@ -207,7 +214,11 @@ class NodeAccounts:
 
     async def left(self, names: Collection[str]) -> Mapping[str, Snapshot]:
         """Return where accounts were left, by whichever node had them; other programs' updates go on there, too."""
-        await self.engine.remote.feeds.load(names)
+        with anyio.move_on_after(STORE_SECONDS) as limit:
+            await self.engine.remote.feeds.load(names)
+            await self.parts.journal.flush()  # what waits of an earlier time here is stored, or left out
+        if limit.cancelled_caught:
+            raise StorageError(f"the store has not answered within {STORE_SECONDS:g} s")
         read = partial(_read_left, self.node.store.records or self.engine.config.storage, frozenset(names))
         return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
 
@@ -229,6 +240,10 @@ class NodeAccounts:
         await self.engine.jobs.store.flush()
         await self.parts.journal.flush()
 
+    def dropped(self, names: Collection[str]) -> None:
+        """Have nothing more of these accounts written into the journal."""
+        self.node.lives.drop(names)
+
     async def let_go(self, name: str) -> None:
         """Let go of the session of an account that was dropped."""
         if (connector := self.parts.connectors.get(name)) is not None:
@@ -241,13 +256,17 @@ class NodeAccounts:
         if (watch := self.engine.incidents.watch) is not None:
             for name in names:
                 watch.forget(name)
-        self._use_accounts()
+        if self._using is None:  # thousands may be dropped one by one, and each time all would be gone through
+            self._using = asyncio.get_running_loop().call_later(USE_AFTER, self._use_accounts)
 
     def busy(self) -> Collection[str]:
         """Return the accounts with which jobs run."""
         return {job.worker for job in self.engine.jobs.summary.running if job.worker is not None}
 
     def _use_accounts(self) -> None:
+        if self._using is not None:
+            self._using.cancel()
+            self._using = None
         self.engine.jobs.use_accounts(frozenset(self.parts.fleet.runners))
 
 

@@ -6,7 +6,7 @@ What was acknowledged is stored; the rest is what a process that is killed would
 """
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -102,6 +102,10 @@ class NodeLives:
     def _take(self, life: int, shared: StoreParts) -> None:
         self.written, self._present = life, shared
         self._renewed.notify()
+
+    def drop(self, accounts: Collection[str]) -> None:
+        """Have nothing more of these accounts stored, which were dropped, until they begin again."""
+        self._present.drop(accounts)
 
     async def refused(self) -> int:
         """Return the number of a life when the store has refused something of it, once for each life."""

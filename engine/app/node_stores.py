@@ -3,7 +3,7 @@
 ``database_store.py`` has it in PostgreSQL, for nodes on many machines.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -53,6 +53,8 @@ class StoreParts:
     """Says which node sends a message."""
     remote: UpdateStore
     """The updates that wait for other programs."""
+    drop: Callable[[Collection[str]], None] = lambda accounts: None
+    """Has nothing more of accounts stored that may be another node's, also of what waits, until they begin again."""
     refused: anyio.Event = field(factory=anyio.Event)
     """Set when the store has refused something because the life is over."""
     file: "JournalWriter | None" = None

@@ -62,6 +62,9 @@ class ClaimParts(Protocol):
     async def end(self, names: Collection[str]) -> None:
         """Close accounts in order, take their jobs away, and return when all of that is stored."""
 
+    def dropped(self, names: Collection[str]) -> None:
+        """Have nothing more of accounts stored that were dropped, until they begin again. Does not wait."""
+
     async def let_go(self, name: str) -> None:
         """Let go of an account that was dropped and whose life has ended, in moments; nothing of it is stored."""
 
@@ -110,6 +113,8 @@ class ClaimedAccounts:
             self._due.pop(name, None)
         self._aborted.update(self.fleet.runners.keys() & set(accounts))
         self.fleet.abort(accounts)
+        if self.parts is not None:
+            self.parts.dropped(accounts)
         self._changed.notify()
 
     def abort_all(self) -> None:

@@ -69,6 +69,14 @@ NODE: Final = (
         {"rows": "how many groups of rows, each written together"},
     ),
     _node(
+        "node_records_dropped",
+        "warning",
+        "⚠️",
+        "{rows} rows of the journal were not stored, for the accounts were dropped and may be another node's",
+        "rows of accounts waited to be stored when the store did not confirm any more that they are this node's",
+        {"rows": "how many rows"},
+    ),
+    _node(
         "node_accounts_dropped",
         "error",
         "❌",

@@ -88,6 +88,33 @@ async def test_a_dead_life_writes_nothing_more(store: PostgresStore) -> None:
     assert stored(store.records()) == [fields(steps[0].record)]
 
 
+async def test_what_waits_of_a_dropped_account_does_not_meet_the_next_owners_numbers(store: PostgresStore) -> None:
+    """A server that took over had forgotten whose it is; it is stored again when the account has come back."""
+    mine, others = walk(4), walk(2, life=2)
+    left_out: list[int] = []
+    former, owner = store.begin_node(), store.begin_node()
+    async with store.journal_of(former, on_left_out=left_out.append) as journal, store.journal_of(owner) as next_one:
+        await journal.write("a", mine[0].record, mine[0].snapshot)
+        await journal.write("b", mine[0].record, mine[0].snapshot)
+        await journal.flush()
+        await journal.write("a", mine[1].record, mine[1].snapshot)
+        await journal.write("b", mine[1].record, mine[1].snapshot)
+        await journal.save("a", mine[2].snapshot)
+        journal.drop(["a"])
+        await next_one.begin_life("a", 2000.0, Policy(), others[0].snapshot)
+        await next_one.write("a", others[1].record, others[1].snapshot)
+        await next_one.flush()
+        await journal.write("a", mine[3].record, mine[3].snapshot)
+        await journal.flush()
+        assert sum(left_out) == 4
+        assert numbers(store) == {"a": [1, 2], "b": [1, 2]}
+        assert (await journal.snapshots())["a"] == others[1].snapshot
+        await journal.begin_life("a", 3000.0, Policy(), others[1].snapshot)
+        await journal.write("a", mine[3].record, mine[3].snapshot)
+        await journal.flush()
+        assert numbers(store) == {"a": [1, 2, 3], "b": [1, 2]}
+
+
 async def test_a_life_that_drains_still_writes(store: PostgresStore) -> None:
     """Its last records are stored."""
     made, life = walk(1)[0], store.begin_node()

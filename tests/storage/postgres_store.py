@@ -1,7 +1,7 @@
 """The store on PostgreSQL, for the contract: a database of its own on the server that the tests share."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -49,11 +49,23 @@ class PostgresStore:
 
     @asynccontextmanager
     async def journal_of(
-        self, life: int, *, engine: str = "", on_trouble: OnTrouble | None = None, timeouts: StoreTimeouts = SHORT
+        self,
+        life: int,
+        *,
+        engine: str = "",
+        on_trouble: OnTrouble | None = None,
+        on_left_out: Callable[[int], None] = lambda rows: None,
+        timeouts: StoreTimeouts = SHORT,
     ) -> AsyncIterator[StoreJournal]:
         """Open the write side for this life of a node."""
         journal = await StoreJournal.open(
-            self.address, life, on_trouble=on_trouble or (lambda *_: None), timeouts=timeouts, retry=0.05, engine=engine
+            self.address,
+            life,
+            on_trouble=on_trouble or (lambda *_: None),
+            on_left_out=on_left_out,
+            timeouts=timeouts,
+            retry=0.05,
+            engine=engine,
         )
         try:
             yield journal

@@ -77,6 +77,9 @@ class FakeParts:
             await self.fleet.remove(name, "given up")
         self.forget(names)
 
+    def dropped(self, names: Collection[str]) -> None:
+        assert self.fleet.said[-1][1] == "abort" or not names
+
     async def let_go(self, name: str) -> None:
         await anyio.sleep(self.let_go_seconds)
 
