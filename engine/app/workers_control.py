@@ -91,6 +91,8 @@ class WorkersControl:
 
     async def answer(self, request: Request) -> dict[str, Any] | None:
         """Return the workers' answer to a request as a whole; None if it is for each account apart."""
+        if request.do is Verb.REQUEST:
+            return self._refer()
         if request.do is Verb.MEMORY:
             found = await self.ask_all(request, LOOK_SECONDS)
             return {"ok": True, "memory": {name: at for each in found.values() for name, at in each["memory"].items()}}
@@ -102,6 +104,13 @@ class WorkersControl:
             return refuse(RefusalReason.FAILED, f"{request.account}: {NOBODY}")
         order = {name: number for number, name in enumerate(self.accounts)}
         return {"ok": True, "accounts": sorted(outcomes, key=lambda each: order.get(each["account"], len(order)))}
+
+    def _refer(self) -> dict[str, Any]:
+        """Send a program on to a worker, which knows where the account is."""
+        if not (sockets := self.sockets()):
+            return refuse(RefusalReason.BUSY, "no worker of this engine runs now; try again in a moment")
+        sentence = "the accounts of this engine are with its workers"
+        return {**refuse(RefusalReason.ELSEWHERE, sentence), "directory": str(sockets[min(sockets)].parent.absolute())}
 
     async def ask_all(self, request: Request, timeout: float) -> dict[int, dict[str, Any]]:
         """Ask all workers that live, and return the answers of the workers that gave one, and did not refuse."""

@@ -122,6 +122,16 @@ async def test_a_hold_ends_with_the_connection_that_asked_for_it(tmp_path: Path)
                 await anyio.sleep(0.01)
 
 
+async def test_a_program_is_sent_to_a_worker(tmp_path: Path) -> None:
+    """Its client follows, and that worker lets it in or knows where the account is."""
+    line = b'{"do": "request", "program": "reader", "account": "Jobs", "layer": 200}'
+    control = WorkersControl(ACCOUNTS, lambda: {2: tmp_path / "2" / "s", 1: tmp_path / "1" / "s"}, 1.0)
+    answer = await ControlServer(tmp_path / "s", control, control.answer).answer(line)
+    assert (answer["kind"], answer["directory"]) == ("elsewhere", str(tmp_path / "1"))
+    control = WorkersControl(ACCOUNTS, dict, 1.0)
+    assert (await ControlServer(tmp_path / "s", control, control.answer).answer(line))["kind"] == "busy"
+
+
 async def test_what_the_workers_know_is_told_as_one(tmp_path: Path) -> None:
     """What is in memory, what waits, and what could not be written."""
     one = Worker(["News 1"], unwritten=Unwritten(3, "full"))

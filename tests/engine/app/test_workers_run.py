@@ -15,6 +15,7 @@ from anyio.abc import Process
 from attrs import define
 
 from adapters.sandbox import Sandbox
+from engine import RemoteClient
 from tests.engine.harness import FAST, EngineHarness
 from tests.engine.nodes import Nodes, clean
 from tests.timeouts import TIMEOUT
@@ -81,11 +82,15 @@ async def running(fleet: Fleet, harness: EngineHarness) -> AsyncIterator[Process
 
 @pytest.mark.slow
 async def test_the_accounts_of_a_killed_worker_go_on_at_another_at_once(tmp_path: Path, store_url: str) -> None:
-    """Long before the end of its lease, and it is started again; SIGTERM then ends all of them in an orderly way."""
+    """Long before the end of its lease, and it is started again; SIGTERM then ends all of them in an orderly way.
+
+    A program that uses one of them finds it by the config, and goes on with it.
+    """
     async with Sandbox() as dc:
         fleet = Fleet(tmp_path, store_url, dc)
-        one = await fleet.with_workers()
-        async with running(fleet, one) as parent:
+        one = await fleet.with_workers(rest="remote: {programs: {reader: {accounts: '*', methods: '*'}}}\n")
+        async with running(fleet, one) as parent, RemoteClient(one.config, "Account 4", name="reader") as client:
+            assert (await client.get_me()).phone == PHONES[3].removeprefix("+")
             assert fleet.shares() == {"one#1": 2, "one#2": 2}
             assert await one.command("status", "config.yaml", "--json") == (0, ANY)
             code, said = await one.command("retry", "config.yaml", "*")
@@ -93,6 +98,7 @@ async def test_the_accounts_of_a_killed_worker_go_on_at_another_at_once(tmp_path
             killed = pid_of(one, 2)
             os.kill(killed, signal.SIGKILL)
             await fleet.until(lambda: fleet.shares() == {"one#1": 4}, one)
+            assert (await client.get_me()).phone == PHONES[3].removeprefix("+")
             await one.until(lambda at: pid_of(at, 2) != killed)
             await fleet.until(lambda: set(fleet.healthy()) == set(ACCOUNTS), one)
             assert await one.finish(parent, signal.SIGTERM) == 0
