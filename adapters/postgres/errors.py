@@ -113,6 +113,10 @@ _GOING: Final = _Cause("the server is starting or stopping", "it is tried again"
 _BUSY: Final = _Cause("another program holds what is needed", "end what blocks it: see pg_stat_activity", locked=True)
 _SLOW: Final = _Cause("the server took too long", "see what keeps it busy: pg_stat_activity", locked=True)
 _LOST: Final = _Cause("the connection is lost", "check the server and the network")
+_NO_TABLES: Final = _Cause(
+    "the tables of the database are not there, or are others",
+    "bring them back from a backup, or mend search_path and the name of the database",
+)
 _IDLE: Final = _Cause("the server ended a transaction in which nothing happened for too long", "it is tried again")
 
 _BY_CODE: Final = {
@@ -121,7 +125,11 @@ _BY_CODE: Final = {
     "28000": _LOGIN,
     "28P01": _LOGIN,
     "3D000": _NO_DATABASE,
+    "3F000": _NO_TABLES,
     "42501": _RIGHTS,
+    "42703": _NO_TABLES,
+    "42883": _NO_TABLES,
+    "42P01": _NO_TABLES,
     "53300": _CONNECTIONS,
     "53400": _CONNECTIONS,
     "55P03": _BUSY,

@@ -83,7 +83,7 @@ class Nodes:
 
     def settle(self) -> None:
         """Let accounts be claimed at once, as in a database that has been watched for a lease."""
-        self.rows(f"INSERT INTO settled_servers (server) SELECT {SERVER} RETURNING server")
+        self.execute(f"INSERT INTO settled_servers (server) SELECT {SERVER} ON CONFLICT DO NOTHING")
 
     def rows(self, question: str) -> list[tuple[object, ...]]:
         """Return the rows of a question to the database."""
