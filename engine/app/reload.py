@@ -58,7 +58,8 @@ MOST_SENTENCES: Final = 6
 """Lines of a refusal that the log has; the command prints all."""
 NODE: Final = "workers that share a file read their config when they start; stop the engine and start it again"
 RENAMED: Final = (
-    "accounts get other names while no node runs: stop all, and start them with this config; or change the names back"
+    "with nodes another name is another account, without the login, jobs and history of the former one: change the "
+    "names back, or give the account another 'session', too, if that is what you want"
 )
 STOPPING: Final = "the engine is being stopped; the next start reads the config"
 LEAVES: Final = "the config has this account no more, or has it otherwise"

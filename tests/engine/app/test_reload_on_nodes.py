@@ -23,6 +23,10 @@ async def test_accounts_leave_and_come_back_while_nodes_run(tmp_path: Path, stor
             await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), two)
             async with one.running() as first:
                 await one.until(lambda at: "This node has a lease" in at.text)
+                one.config.write_text(whole.replace("name: Account 2", "name: Another"))
+                code, said = await one.command("reload", "config.yaml")
+                assert code == 1, said
+                assert "another name is another account" in " ".join(said.split())
                 one.config.write_text(less)
                 code, said = await one.command("reload", "config.yaml")
                 assert code == 0, said
