@@ -58,6 +58,7 @@ class RandomFleet:
                         marks = ", ".join("?" * len(row))
                         file.execute(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", row)
             file.execute("DELETE FROM incident_members WHERE incident NOT IN (SELECT id FROM incidents)")  # as always
+            file.execute("UPDATE sqlite_sequence SET seq = seq + 5")  # the last rows have been deleted
             file.execute("COMMIT")
 
     def _rows_of(self, table: CopiedTable) -> Iterator[tuple[Any, ...]]:

@@ -190,6 +190,30 @@ def test_logins_are_encrypted_there_and_not_here(old: Path, new: Path, back: Pat
         assert session.auth_key.key == b"1" * 256
 
 
+def test_a_node_goes_on_where_the_engine_was(old: Path, new: Path) -> None:
+    """Numbers go on after the last one, and open incidents are those of the node of the config."""
+    data = old.parent / "data"
+    file = data / "engine.db"
+    anyio.run(tell_fleet, SqliteStore(data), SqliteJobs(file), SqliteIncidents(file), SqliteParts(data))
+    assert copy(old, new) == 0
+    assert ask(new, "SELECT nextval('journal_seq') > (SELECT max(seq) FROM journal)") == [(True,)]
+    alike = ask(new, "SELECT DISTINCT length(alike) FROM incidents WHERE closed IS NULL")
+    assert alike == [(32,)]
+    assert ask(new, "SELECT DISTINCT node FROM incident_parts") == [(load(new).node.known_as,)]
+
+
+def test_what_is_not_read_back_as_it_was_written_is_not_there(
+    old: Path, new: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A trigger in the database changes a row on its way: it is told, and nothing is committed."""
+    fill(old, seed=5)
+    ask(new, "CREATE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.trace := ''x''; RETURN NEW; END'")
+    ask(new, "CREATE TRIGGER odd BEFORE INSERT ON job_traces FOR EACH ROW EXECUTE FUNCTION odd()")
+    assert copy(old, new) == 1
+    assert "the table job_traces is not read back as it was written" in capsys.readouterr().err
+    assert ask(new, "SELECT (SELECT count(*) FROM names), (SELECT count(*) FROM job_traces)") == [(0, 0)]
+
+
 # --- what is refused, before anything is written ----------------------------------------------------------------------
 
 
@@ -426,6 +450,9 @@ def test_numbers_with_gaps_become_numbers_without(new: Path, back: Path) -> None
     for one, other in zip(told, after["log --json"].splitlines(), strict=True):
         assert json.loads(one.removeprefix("0 ")) | {"seq": 0} == json.loads(other.removeprefix("0 ")) | {"seq": 0}
     assert json.loads(after["log replay --json"][2:])["agrees"]
+    with closing(sqlite3.connect(back.parent / "data/engine.db")) as file:
+        [(pruned,)] = file.execute("SELECT max(pruned_to) FROM lives")
+    assert 0 < pruned < numbers[0]
 
 
 async def _tell_with_gaps(store: PostgresStore) -> None:
