@@ -13,8 +13,8 @@ from tests.soak.fleet.plan import FleetPlan, Trouble
 from tests.soak.fleet.run import soak
 
 PLAN = FleetPlan(
-    nodes=2, accounts=12, sends=60, channels=2, posts=60, seconds=12.0, lease=6.0, seed=7, faults=2,
-    kinds=(Trouble.KILL,),
+    nodes=2, accounts=12, sends=60, channels=2, posts=60, seconds=10.0, lease=6.0, seed=7, faults=5,
+    kinds=(Trouble.KILL, Trouble.WORKER, Trouble.STORE_CRASH, Trouble.STORE_CUT, Trouble.TELEGRAM_CUT),
 )  # fmt: skip
 
 
