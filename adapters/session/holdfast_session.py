@@ -78,9 +78,8 @@ class SaveReceipt:
     def __await__(self) -> Generator[Any, None, None]:
         if self._future is not None and not self._future.done():
             wrapped = asyncio.wrap_future(self._future)
+            wrapped.add_done_callback(_see)  # it is raised below, or nobody waits for it any more
             yield from asyncio.wait((wrapped,), timeout=self._timeout).__await__()
-            if wrapped.done() and not wrapped.cancelled():
-                wrapped.exception()  # seen: it is raised below
         self._check()
 
     def wait(self) -> None:
@@ -101,6 +100,12 @@ class SaveReceipt:
                 f"{self._path}: the session could not be written within {self._timeout:g} s; see what holds the file"
             )
         log.error("session_not_saved", account=self._name, path=self._path, timeout=self._timeout)
+
+
+def _see(future: "asyncio.Future[None]") -> None:
+    """Look at what a future has come to, so that asyncio does not log it as never seen."""
+    if not future.cancelled():
+        future.exception()
 
 
 class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no types
