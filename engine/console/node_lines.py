@@ -117,10 +117,27 @@ def remarks(nodes: Sequence[SeenNode], accounts: Mapping[str, AccountPlace]) -> 
     ]
     if not any(each.node.lives for each in nodes):
         lines.append("No node runs")
+    lines += _other_configs([each.node for each in nodes if each.node.lives])
     taking = [each.node for each in nodes if each.state == "alive"]
     reasons = Counter(_why_nobody(at, taking) for at in accounts.values() if at.life is None)
     for why, count in sorted(reasons.items()):
         lines.append(f"{count:,} {'account has' if count == 1 else 'accounts have'} no node: {why}")
+    return lines
+
+
+def _other_configs(living: Sequence[NodeRecord]) -> list[str]:
+    """Return which nodes run with another config than the one that began last."""
+    configs = {each.name: found for each in living if isinstance(found := each.details.get("config"), dict)}
+    latest = max((each for each in living if each.name in configs), key=lambda each: each.started_at, default=None)
+    if latest is None:
+        return []
+    wanted, lines = configs[latest.name], list[str]()
+    for name, found in configs.items():
+        if sections := [key for key in wanted if found.get(key, wanted[key]) != wanted[key]]:
+            what = one_line(", ".join(map(str, sections)), MAX_WHY)
+            lines.append(
+                f"{one_line(name, MAX_NAME)} runs with another config than {one_line(latest.name, MAX_NAME)}: {what}"
+            )
     return lines
 
 
