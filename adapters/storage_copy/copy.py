@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from os.path import lexists
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def copy_to_database(
             _upgrade(source.database)
         with SqliteSide.reading(source.database) as files:
             if check:
-                _look_at(target, report)
+                _look_at(target)
                 passes.scan(files, str(source.database))
                 _look_at_logins(found, report)
                 return report
@@ -103,13 +103,10 @@ def _upgrade(path: Path) -> None:
             connection.close()
 
 
-def _look_at(target: DatabaseOfFleet, report: CopyReport) -> None:
-    try:
-        with target.opened() as database:
-            if not logins.unfinished_marks(database):
-                _refuse_filled(database)
-    except SchemaTooOld:
-        report.empty = False  # its tables are made, or upgraded, by the copy
+def _look_at(target: DatabaseOfFleet) -> None:
+    with suppress(SchemaTooOld), target.opened() as database:  # the copy makes its tables, or upgrades them
+        if not logins.unfinished_marks(database):
+            _refuse_filled(database)
 
 
 def _refuse_filled(database: PostgresSide) -> None:

@@ -27,8 +27,6 @@ class CopyReport:
     """Accounts whose login was taken out of the database before, and where it went."""
     went_on: bool = False
     """Whether an earlier copy had written all of it, and only logins were left to change sides."""
-    empty: bool = True
-    """Whether the side to copy to was looked at: one without this version's tables cannot be."""
 
     @property
     def total(self) -> int:
