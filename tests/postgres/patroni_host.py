@@ -26,7 +26,7 @@ def main() -> None:
     """Follow the words of standard input until it ends."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "this process cannot adopt others")
-    signal.signal(signal.SIGQUIT, lambda *_: sys.exit())  # the process that started this one is gone
+    signal.signal(signal.SIGQUIT, _leave)
     try:
         for word in _words():
             match word:
@@ -41,6 +41,12 @@ def main() -> None:
             os.write(1, b"done\n")
     finally:
         _end_all()
+
+
+def _leave(*_: object) -> None:
+    """End all at once: the process that started this one is gone. It may come while all is being ended already."""
+    _end_all()
+    os._exit(0)
 
 
 def _words() -> Iterator[str]:
