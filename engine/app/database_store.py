@@ -33,7 +33,7 @@ from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
 from engine.app.incidents import IncidentParts
-from engine.app.journal import FLUSH_TIMEOUT, closed_in_time, trouble_of
+from engine.app.journal import FLUSH_TIMEOUT, JournalTrouble, closed_in_time
 from engine.app.node_store import DatabaseCommands, DatabaseNodes
 from engine.app.node_stores import StoreParts
 from engine.config import Config
@@ -130,7 +130,7 @@ class DatabaseStore:
     ) -> AsyncIterator[StoreParts]:
         """Yield what the life writes; at the end, wait for what was written last."""
         async with AsyncExitStack() as parts:
-            on_trouble = trouble_of(incidents)
+            on_trouble = JournalTrouble(incidents)
             refused = anyio.Event()
             journal = await StoreJournal.open(
                 self.address,

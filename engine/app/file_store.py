@@ -26,7 +26,7 @@ from adapters.sqlite.shared_jobs import SharedJobs
 from engine import paths
 from engine.app.file_lines import FileLines
 from engine.app.incidents import IncidentParts
-from engine.app.journal import closed_in_time, database_replaced, snapshot_repaired, trouble_of
+from engine.app.journal import JournalTrouble, closed_in_time, database_replaced, snapshot_repaired
 from engine.app.node_stores import StoreParts
 from engine.config import Config
 from engine.config.node import NodeSection
@@ -117,7 +117,7 @@ class SharedFileStore:
         async with AsyncExitStack() as parts:
             journal = await JournalWriter.open(
                 self.path,
-                on_trouble=trouble_of(incidents),
+                on_trouble=JournalTrouble(incidents),
                 on_rescue=database_replaced,
                 engine=engine,
                 life=life,

@@ -1,16 +1,16 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import anyio
 import structlog
-from attrs import frozen
+from attrs import define, field, frozen
 
 from adapters.sqlite import JournalWriter, Repair, Rescue, StorageError
 from adapters.sqlite.errors import WriterClosed, WriterFenced
-from adapters.sqlite.writer import WriterObserver
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.app.incidents import IncidentParts
@@ -27,6 +27,8 @@ from states.events import Failure
 
 FLUSH_TIMEOUT = 10.0
 """Seconds that the last records may take to become durable."""
+SAID_SECONDS = 60.0
+"""How long the log does not repeat why records wait."""
 
 log = structlog.get_logger("holdfast.journal")
 
@@ -39,14 +41,25 @@ def storage_trouble(failure: Failure | None, waiting: int) -> None:
         log.error("journal_waits", rows=waiting, detail=failure.detail)
 
 
-def trouble_of(incidents: IncidentParts) -> WriterObserver:
-    """Return what hears of all that keeps the rows of a journal from being stored."""
+@define(eq=False)
+class JournalTrouble:
+    """What hears of all that keeps the rows of a journal from being stored.
 
-    def on_trouble(failure: Failure | None, waiting: int) -> None:
-        storage_trouble(failure, waiting)
-        incidents.storage_trouble(failure)
+    The writer tells of each try. The log has the first one, each that fails otherwise, and one a minute.
+    """
 
-    return on_trouble
+    incidents: IncidentParts
+    clock: Callable[[], float] = time.monotonic
+    _said: str | None = field(default=None, init=False)
+    _said_at: float = field(default=0.0, init=False)
+
+    def __call__(self, failure: Failure | None, waiting: int) -> None:
+        """Note what keeps so many rows from being stored; None: they are."""
+        now, detail = self.clock(), None if failure is None else failure.detail
+        if detail is None or detail != self._said or now >= self._said_at + SAID_SECONDS:
+            storage_trouble(failure, waiting)
+            self._said, self._said_at = detail, now
+        self.incidents.storage_trouble(failure)
 
 
 def unwritten(journal: JournalStore) -> Unwritten | None:
@@ -86,7 +99,7 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
 
     journal = await JournalWriter.open(
         config.storage.directory / paths.DATABASE,
-        on_trouble=trouble_of(incidents),
+        on_trouble=JournalTrouble(incidents),
         on_rescue=on_rescue,
         on_repair=snapshot_repaired,
         engine=engine,

@@ -60,6 +60,8 @@ REST_SECONDS = 1.0
 itself notices the loss a moment later."""
 RETRY_SECONDS = 5.0
 """How long the dispatcher waits after an error, of the file or of its own."""
+SAID_SECONDS = 60.0
+"""How long the log does not repeat why nothing could be done."""
 REREAD_SECONDS = 30.0
 """How often the file is read for jobs that were added without a word to the engine."""
 REREAD_SHARED_SECONDS = 5.0
@@ -282,17 +284,16 @@ class Dispatcher:
 
     async def _retrying(self, work: Callable[[], Awaitable[None]]) -> None:
         """Repeat ``work`` until it succeeds: an error of the file, or a bug in the engine, must not stop an account."""
+        said, said_at = "", -math.inf
         while True:
             try:
                 return await work()
             except Exception as exc:
-                log.error(
-                    "jobs_wait",
-                    detail=str(exc) or type(exc).__name__,
-                    delay=RETRY_SECONDS,
-                    exc_info=not _explains_itself(exc),
-                )
-                self._reread, self._told_at = True, anyio.current_time()
+                detail, now = str(exc) or type(exc).__name__, anyio.current_time()
+                if detail != said or now >= said_at + SAID_SECONDS:  # the log needs not each try of a long outage
+                    log.error("jobs_wait", detail=detail, delay=RETRY_SECONDS, exc_info=not _explains_itself(exc))
+                    said, said_at = detail, now
+                self._reread, self._told_at = True, now
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _round(self) -> None:

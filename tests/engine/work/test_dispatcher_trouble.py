@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from engine.work.dispatcher import RETRY_SECONDS, SAID_SECONDS
 from engine.work.handle import JobHandle, JobOver
 from states.jobs import Cancelled, JobState, Retried
 from states.pace import KindPolicy, WorkPolicy
@@ -350,3 +351,21 @@ async def test_a_wait_that_the_datacenter_asked_for_is_no_silence() -> None:
         waiting, hung = harness.add("waits"), harness.add("silent")
         assert (await harness.over(waiting))[0].attempts == 0
         assert (await harness.job(hung)).attempts > 0
+
+
+async def test_a_store_that_is_away_for_long_is_said_once_a_minute(lines: Lines) -> None:
+    """The first try and one a minute; every try is made."""
+    log, store = RunLog(), MemoryStore()
+
+    async def works(job: JobHandle, _: Any) -> None:
+        log.note(job)
+
+    async with dispatching({"works": works}, store) as harness:
+        store.fails.add("ready")
+        number = store.add("works")
+        harness.dispatcher.jobs_changed()
+        await anyio.sleep(SAID_SECONDS + RETRY_SECONDS + 1)
+        assert len(said(lines, "Jobs wait")) == 2
+        store.fails.clear()
+        (job,) = await harness.over(number)
+    assert job.state is JobState.DONE
