@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -94,7 +95,7 @@ async def send(job: JobContext, client: Any) -> dict[str, Any]:
     try:
         number = number_in(await client(request), random_id)
     except errors.RandomIdDuplicateError:
-        number = await _find_sent(client, peer, job.data.text, job.began)
+        number = await find_sent(client, peer, lambda it: it.message == job.data.text, job.began)
     return {"chat": chat, "message": number}
 
 
@@ -108,15 +109,23 @@ def number_in(answer: Any, random_id: int) -> int | None:
     return None
 
 
-async def _find_sent(client: Any, peer: Any, text: str, began: float) -> int | None:
-    """Return the number of the account's oldest message with this text since the job began; None if not found."""
-    found = None
+async def find_sent(client: Any, peer: Any, is_it: Callable[[Any], bool], began: float) -> int | None:
+    """Return the number of a message that is there: the account's oldest that ``is_it`` since the job began.
+
+    ``began`` is by the clock of the machine where the job first ran, which may have been wrong. Without a message since
+    then it is the only one of its kind, if there is only one. None if it cannot be told.
+    """
+    found, earlier = None, []
     async for message in client.iter_messages(peer, limit=MAX_SEARCHED_MESSAGES):
-        if message.date.timestamp() < began - 60:  # the datacenter's clock may differ from this machine's
+        recent = message.date.timestamp() >= began - 60  # the datacenter's clock may differ from this machine's
+        if not recent and found is not None:
             break
-        if message.out and message.message == text:
-            found = message.id
-    return found
+        if message.out and is_it(message):
+            if recent:
+                found = message.id
+            else:
+                earlier.append(message.id)
+    return earlier[0] if found is None and len(earlier) == 1 else found
 
 
 async def collect(job: JobContext, client: Any) -> dict[str, Any]:

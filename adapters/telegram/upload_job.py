@@ -19,7 +19,7 @@ from telethon import errors, utils
 from telethon.tl import functions, types
 
 from adapters.own_places import OwnPlaces
-from adapters.telegram.builtin_jobs import MAX_SEARCHED_MESSAGES, number_in
+from adapters.telegram.builtin_jobs import find_sent, number_in
 from adapters.telegram.chat_history import is_chat, peer_of
 from adapters.telegram.download_job import TransferContext, in_thread, is_absolute
 from adapters.telegram.part_window import PartWindow, in_order
@@ -207,15 +207,13 @@ class _UploadRun:
             return await self._find_sent()
 
     async def _find_sent(self) -> int | None:
-        """Return the number of the account's oldest message with this file since the job began; None if not found."""
-        found = None
-        async for message in self.client.iter_messages(self.peer, limit=MAX_SEARCHED_MESSAGES):
-            if message.date.timestamp() < self.job.began - 60:  # the datacenter's clock may differ from this machine's
-                break
+        """Return the number of the account's message with this file; see ``find_sent``."""
+
+        def is_it(message: Any) -> bool:
             same = message.file is not None and (self.job.data.photo or message.file.size == self.sent.size)
-            if message.out and same and message.message == self.job.data.caption:
-                found = message.id
-        return found
+            return same and message.message == self.job.data.caption
+
+        return await find_sent(self.client, self.peer, is_it, self.job.began)
 
     async def _store(self) -> None:
         done = min(self.sent.size, self.sent.parts * self.sent.part_size)
