@@ -38,6 +38,8 @@ class WorkerProcess:
     process: "subprocess.Popen[bytes]"
     last_said: str = field(default="", init=False)
     """The last line that it has printed."""
+    _hears: bool = field(default=False, init=False)
+    """Whether it has all of its config: nothing may come between the parts of that."""
     _orders: int = field(kw_only=True)
     _lines: int = field(kw_only=True)
     _output: int = field(kw_only=True)
@@ -83,9 +85,12 @@ class WorkerProcess:
         data = pickle.dumps({"config": config, "program": program})
         with anyio.move_on_after(START_SECONDS):
             await self._write(len(data).to_bytes(8) + data)
+            self._hears = True
 
     async def order(self, order: bytes) -> None:
-        """Tell it something; a process that hears nothing, or has ended, is passed over."""
+        """Tell it something; a process that has no config yet, hears nothing, or has ended, is passed over."""
+        if not self._hears:
+            return
         with anyio.move_on_after(ORDER_SECONDS):
             await self._write(order + b"\n")
 

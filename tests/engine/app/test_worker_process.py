@@ -1,0 +1,46 @@
+"""What the parent of workers writes to one of them."""
+
+import os
+import pickle
+import subprocess
+from pathlib import Path
+from typing import cast
+
+import anyio
+import anyio.lowlevel
+
+from engine.app.worker import BEAT, STOP
+from engine.app.worker_process import WorkerProcess
+from tests.engine.app.test_workers import config
+from tests.timeouts import TIMEOUT
+
+
+async def test_no_order_comes_between_the_parts_of_a_config(tmp_path: Path) -> None:
+    """One that is longer than a pipe is written in parts, while other workers die and a stop is wanted."""
+    whole = config(tmp_path, "{name: eu, workers: 2}", accounts=800)
+    orders, to_worker = os.pipe()
+    os.set_blocking(orders, False)
+    os.set_blocking(to_worker, False)
+    process = WorkerProcess(1, cast("subprocess.Popen[bytes]", None), orders=to_worker, lines=-1, output=-1)
+    heard = bytearray()
+    try:
+        with anyio.fail_after(TIMEOUT):
+            await process.order(BEAT)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process.configure, whole, ["run"])
+                await anyio.wait_readable(orders)
+                await process.order(BEAT)
+                await process.order(STOP)
+                while len(heard) < 8 or len(heard) < 8 + int.from_bytes(heard[:8]):
+                    await anyio.wait_readable(orders)
+                    heard += os.read(orders, 65_536)
+                    await anyio.lowlevel.checkpoint()
+            await process.order(STOP)
+            heard += os.read(orders, 1_000_000)
+    finally:
+        os.close(orders)
+        os.close(to_worker)
+    length = int.from_bytes(heard[:8])
+    assert length > 65_536, "it would have gone as a whole"
+    assert pickle.loads(heard[8 : 8 + length])["config"] == whole
+    assert heard[8 + length :] == STOP + b"\n"
