@@ -12,6 +12,12 @@ def test_a_worker_that_dies_again_and_again_is_started_more_and_more_seldom() ->
     assert delays[-2:] == [LONGEST_DELAY, LONGEST_DELAY]
 
 
+def test_a_worker_may_die_for_days() -> None:
+    """The parent, which has other workers, goes on."""
+    restarts = Restarts()
+    assert {restarts.delay(1.0) for _ in range(3_000)} >= {LONGEST_DELAY}
+
+
 def test_a_worker_that_has_lived_is_started_again_soon() -> None:
     """What was before its last life does not count."""
     restarts = Restarts()
