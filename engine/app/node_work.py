@@ -124,8 +124,10 @@ class ClaimedAccounts:
         self.abort(list(self.fleet.runners))
 
     def use_hosts(self, hosts: Mapping[str, str]) -> None:
-        """Go by the accounts of another config from now on."""
+        """Go by the accounts of another config from now on; those that it lacks do not begin."""
         self.hosts = hosts
+        for name in self._due.keys() - hosts.keys():
+            del self._due[name]
 
     def begin_again(self, epochs: Mapping[str, int]) -> None:
         """Begin accounts again that were closed here and are this node's still."""

@@ -155,6 +155,18 @@ async def test_an_account_that_is_dropped_before_it_begins_does_not_begin() -> N
         assert scene.done("begin") == []
 
 
+async def test_an_account_that_a_reload_takes_out_before_it_begins_does_not_begin() -> None:
+    """The others do; nothing of it is known any more, so it could not."""
+    async with running() as scene:
+        scene.parts.read_seconds = 1.0
+        scene.work.take("A", 1, None)
+        scene.work.take("B", 1, None)
+        await anyio.sleep(0.5)
+        scene.work.use_hosts({"B": "*", "C": "eu-*"})
+        await anyio.sleep(5)
+        assert list(scene.fleet.runners) == ["B"]
+
+
 async def test_an_ownership_that_ended_during_the_reading_begins_nothing() -> None:
     """The next one reads again: another node may have been in between."""
     async with running() as scene:
