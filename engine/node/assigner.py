@@ -55,6 +55,8 @@ class Assigner:
     """Accounts that are being given away, or whose rows are to be freed."""
     _given: list[tuple[int, dict[str, int]]] = field(factory=list, init=False)
     """Lives, and accounts of them with their epochs for which nothing acts any more: their rows are to be freed."""
+    _broken_off: dict[str, int] = field(factory=dict, init=False)
+    """Accounts, with their epochs, that may be closed although an error kept them from being given away."""
     _look_at: float = field(default=-math.inf, init=False)
     """When to look at the balance next, by the node's clock."""
     _told: _Drain = field(default=_Drain.NONE, init=False)
@@ -100,6 +102,7 @@ class Assigner:
             await self._return_unknown(line, life)
         if holder.hold.leaving:
             return
+        self._give_again(life)
         self._tell_drain(report.draining)
         if report.draining:
             self._give(life, holder.accounts.keys())
@@ -192,18 +195,30 @@ class Assigner:
             self._giving.update(wanted)
             self._tasks.start_soon(self._give_up, life, wanted, name="node: gives accounts up")
 
+    def _give_again(self, life: int) -> None:
+        """Give accounts away once more whose giving was broken off: nobody else would run them."""
+        broken_off, self._broken_off = self._broken_off, {}
+        self._give(life, [name for name, epoch in broken_off.items() if self.holder.accounts.get(name) == epoch])
+
     async def _give_up(self, life: int, names: list[str]) -> None:
-        for first in range(0, len(names), AT_ONCE):
-            some = names[first : first + AT_ONCE]
-            epochs = {name: self.holder.accounts[name] for name in some if name in self.holder.accounts}
-            if self.holder.hold.life == life and epochs:
-                await self.work.give_up(epochs.keys())
-            given = {name: epoch for name, epoch in epochs.items() if self.holder.accounts.get(name) == epoch}
-            if given:  # otherwise the life has lost them in the meantime
-                self.holder.forget(given)
-                self._given.append((life, given))
-            self._giving.difference_update(set(some) - given.keys())
-            self.holder.confirmed.notify()
+        left, epochs = list(names), dict[str, int]()
+        try:
+            while left:
+                some = left[:AT_ONCE]
+                epochs = {name: self.holder.accounts[name] for name in some if name in self.holder.accounts}
+                if self.holder.hold.life == life and epochs:
+                    await self.work.give_up(epochs.keys())
+                given = {name: epoch for name, epoch in epochs.items() if self.holder.accounts.get(name) == epoch}
+                if given:  # otherwise the life has lost them in the meantime
+                    self.holder.forget(given)
+                    self._given.append((life, given))
+                self._giving.difference_update(set(some) - given.keys())
+                del left[:AT_ONCE]
+                self.holder.confirmed.notify()
+        finally:
+            if left:  # an error, in this task or another one
+                self._giving.difference_update(left)
+                self._broken_off |= epochs
 
     async def _free(self, line: StoreLine) -> None:
         """Free the rows of accounts that were given up."""

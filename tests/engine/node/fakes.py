@@ -10,6 +10,7 @@ import anyio
 import anyio.lowlevel
 from attrs import define, field, frozen
 
+from engine.fleet.watchers import keep_running
 from engine.node.assigner import Assigner
 from engine.node.holder import LeaseHolder
 from engine.node.ports import LifeOver, NameTaken, StoreSilent
@@ -318,6 +319,8 @@ class FakeWork:
     """How long links take to close."""
     hangs: bool = False
     """Whether links do not close at all."""
+    fails: int = 0
+    """How often what they did is not stored when they are closed."""
 
     def _note(self, what: str, account: str) -> None:
         self.seen.append((anyio.current_time(), what, account))
@@ -350,6 +353,9 @@ class FakeWork:
             self._note("give up", account)
             if self.acting.get(account) == self.node:
                 del self.acting[account]
+        if self.fails:
+            self.fails -= 1
+            raise OSError("no space left on device")
 
     def idle(self, hosts: str) -> Sequence[str]:
         return sorted(name for name, node in self.acting.items() if node == self.node and name.startswith(f"{hosts} "))
@@ -446,7 +452,7 @@ class FakeNode:
     async def run(self) -> None:
         with self.process:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.assigner.run)
+                tasks.start_soon(keep_running, "assigner", self.assigner.run)
                 await self.holder.run()
                 tasks.cancel_scope.cancel()
 

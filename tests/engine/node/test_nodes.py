@@ -185,6 +185,32 @@ async def test_a_draining_node_gives_all_away() -> None:
         assert shares(nodes) == [0, 80]
 
 
+async def test_an_account_whose_giving_away_fails_is_given_away_once_more() -> None:
+    """It is closed here already, so nobody would run it otherwise."""
+    nodes = fleet(2, 2)
+    nodes[0].work.fails = 1
+    async with running(*nodes):
+        await anyio.sleep(10)
+        account = next(name for name, node in nodes[0].acting.items() if node == "n0")
+        nodes[0].work.idle = lambda hosts: []  # type: ignore[method-assign]
+        nodes[0].store.accounts[account].move_to = "n1"
+        await anyio.sleep(4)
+        nodes[0].store.accounts[account].move_to = None  # nobody asks for it any more
+        await anyio.sleep(20)
+        assert sorted(nodes[0].acting) == sorted(nodes[0].store.accounts)
+
+
+async def test_a_node_that_fails_to_give_accounts_away_drains_all_the_same() -> None:
+    """An error in one group of accounts leaves none of the others behind."""
+    nodes = fleet(2, 160)
+    nodes[0].work.fails = 2
+    async with running(*nodes):
+        await anyio.sleep(10)
+        nodes[0].store.of_name("n0").draining = True
+        await anyio.sleep(60)
+        assert shares(nodes) == [0, 160]
+
+
 async def test_an_account_moves_on_request() -> None:
     """Its owner ends what it does for it, frees it, and the other node takes it."""
     nodes = fleet(2, 2)
