@@ -197,10 +197,11 @@ def _opened(path: Path, durable: bool) -> tuple[sqlite3.Connection, tuple[int, i
     forks.withhold_database(path)
     check_database(path, follow=False)
     found = identity(path)
-    db = open_existing(path, "rw", 0.0)
+    db = open_existing(path, "rw", TIMEOUT)  # whoever closes it last has it alone while the log is moved into it
     try:
         db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         db.execute("PRAGMA wal_autocheckpoint = 0")  # the journal's writers do that
+        db.execute("PRAGMA busy_timeout = 0")  # from now on ``_begin`` waits
     except BaseException:
         db.close()
         raise

@@ -58,8 +58,9 @@ def refuse_what_nodes_lack(config: Config) -> None:
     """Raise ``ConfigError`` for what would do less than it says where nodes share the accounts."""
     lacks = []
     if isinstance(config.telegram.datacenter, SandboxConfig):
+        shared = "storage.database is shared" if config.storage.database else "node.workers are several"
         lacks.append(
-            "telegram.datacenter: a sandbox is of one engine, and storage.database is shared; leave one of them out, "
+            f"telegram.datacenter: a sandbox is of one engine, and {shared}; leave one of them out, "
             "or start 'python -m adapters.sandbox' and give its address"
         )
     if lacks:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -80,6 +81,23 @@ async def test_a_long_log_is_moved_into_the_file(tmp_path: Path, monkeypatch: py
     async with journal_of(path, register(path)) as journal:
         await write(journal, "A", 60)
         assert os.stat(beside(path, LOG)).st_size < 600_000
+
+
+async def test_a_worker_that_opens_the_file_waits_for_one_that_closes_it(tmp_path: Path) -> None:
+    """Who closes it last has it alone while the log is moved; at a start that would end the other worker."""
+    path = tmp_path / "engine.db"
+    register(path)
+    alone = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    alone.execute("PRAGMA locking_mode = EXCLUSIVE")
+    alone.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"), closing(sqlite3.connect(path, timeout=0)) as other:
+        other.execute("SELECT 1 FROM nodes")
+    ending = threading.Timer(0.2, alone.close)
+    ending.start()
+    try:
+        NodeFile.open(path).close()
+    finally:
+        ending.join()
 
 
 async def test_an_engine_alone_ends_the_lives_that_it_finds(tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], rest: str) -> st
     [
         (
             HEAD.replace("f}\n", "f, datacenter: sandbox}\n", 1) + DATABASE,
-            "telegram.datacenter: a sandbox is of one engine",
+            "telegram.datacenter: a sandbox is of one engine, and storage.database is shared; leave one of them out",
         ),
         (
-            DATABASE + "remote: {programs: {mine: {accounts: A, methods: help.getConfig}}}\n",
-            "remote.programs: other programs cannot use the accounts of nodes yet",
+            HEAD.replace("f}", "f, datacenter: sandbox}", 1).replace("a}]", "a}, {name: B, session: b}]")
+            + "node: {workers: 3}\n",
+            "telegram.datacenter: a sandbox is of one engine, and node.workers are several; leave one of them out",
         ),
         ("storage: {database: 'postgresql://u:secret@127.0.0.1:notaport/holdfast'}\n", "its host or port cannot be"),
         (DATABASE + "node: {lease: 1s}\n", "node.lease: must be from 3 s to 300 s"),
