@@ -38,7 +38,7 @@ from adapters.postgres.session_sql import (
 )
 from adapters.postgres.withheld import SECONDS, withheld
 from adapters.session import file as files
-from adapters.session.backup import set_aside
+from adapters.session.backup import BROUGHT, set_aside
 from adapters.session.contents import Contents, Identity, key_fingerprint
 from adapters.session.errors import NotASession, SessionError, SessionNotSaved
 from adapters.session.login_claim import LoginClaim
@@ -48,7 +48,6 @@ from adapters.sqlite.connect import create_directories
 
 MAX_SHOWN: Final = 500
 """Characters of the place where a session was taken to."""
-BROUGHT: Final = "brought"
 """What is added to the name of a file whose session is in a store now."""
 
 _ACCOUNT: Final = "INSERT INTO accounts (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"

@@ -39,6 +39,8 @@ COMPANIONS: Final = ("-wal", "-shm", "-journal")
 _MAX_NAME_BYTES: Final = 160
 """Length of an account's part of a file name: file systems have 255 bytes for the whole."""
 NO_LOGIN: Final = "the session holds no login"
+BROUGHT: Final = "brought"
+"""Stands in the name of a file whose login was moved into a database, see ``set_aside``."""
 
 
 @frozen
@@ -191,6 +193,16 @@ def set_aside(session: Path, why: str = "damaged") -> Path:
             session.with_name(session.name + companion).rename(aside.with_name(aside.name + companion))
     session.rename(aside)
     return aside
+
+
+def moved_away(session: Path) -> str | None:
+    """Return why there is no file, as the rest of a sentence, if its login was moved into a database."""
+    with suppress(OSError):
+        if not session.exists():
+            pattern = f"{glob.escape(session.name)}.{BROUGHT}-*Z"
+            if found := max((each.name for each in session.parent.glob(pattern)), default=None):
+                return f"its login was moved into a database, and the file is {found} now; use a config with it"
+    return None
 
 
 def take_name(unfinished: Path, path: Path) -> None:

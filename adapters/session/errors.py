@@ -42,7 +42,9 @@ class SessionFixed(SessionError):
 
 
 class SessionTaken(SessionError):
-    """The session was taken out of the store into a file, which another program may use; the message says where."""
+    """The session is elsewhere, where another program may use it: it was taken out of the store into a file, or brought
+    from the file into a store. The message says where.
+    """
 
 
 class SessionTooNew(SessionError):

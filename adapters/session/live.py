@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import define, evolve, field
 
 from adapters.session import file as files
-from adapters.session.backup import COMPANIONS, back_up, last_good, set_aside
+from adapters.session.backup import COMPANIONS, back_up, last_good, moved_away, set_aside
 from adapters.session.contents import Changes, Contents
 from adapters.session.errors import (
     NotADatabase,
@@ -25,6 +25,7 @@ from adapters.session.errors import (
     SessionEmpty,
     SessionNotSaved,
     SessionReplaced,
+    SessionTaken,
     SessionWithoutKey,
 )
 from adapters.session.failures import (
@@ -137,7 +138,8 @@ class LiveFile:
         """Own the file, and read it unless memory agrees with it; return whether memory was replaced. Blocks.
 
         A file that holds another login than memory does is read if ``adopt``, and unwritten changes of the old login
-        are forgotten. Raises ``SessionError`` (``SessionReplaced`` unless ``adopt``), ``DatabaseUnusable``, and
+        are forgotten. Raises ``SessionError`` (``SessionReplaced`` unless ``adopt``; ``SessionTaken`` for a file whose
+        login was moved into a database, unless it is to be created), ``DatabaseUnusable``, and
         ``FileNotFoundError`` if the file is missing and is not to be created.
         """
         if not self._using.acquire(timeout=files.OPEN_TIMEOUT):
@@ -170,6 +172,8 @@ class LiveFile:
             if create:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not create and not self.path.exists():
+                if (moved := moved_away(self.path)) is not None:  # a new login would be a second one
+                    raise SessionTaken(f"{self.path}: {moved}")
                 raise missing
             check_is_file(self.path)
             self._lock.acquire()

@@ -23,10 +23,9 @@ from adapters.postgres.session_contents import (
     session_writes,
     unfinished_file,
 )
-from adapters.postgres.session_moves import BROUGHT
 from adapters.postgres.session_sql import entity_of, storable, stored_entity
 from adapters.session import file as files
-from adapters.session.backup import set_aside
+from adapters.session.backup import BROUGHT, set_aside
 from adapters.session.contents import Contents, Identity, key_fingerprint
 from adapters.session.errors import SessionWithoutKey
 from adapters.session.login_claim import LoginClaim

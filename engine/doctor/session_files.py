@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from adapters.session.backup import last_good
+from adapters.session.backup import last_good, moved_away
 from adapters.session.inspect import Inspection, enable_wal, inspect
 from adapters.session.login_claim import user_of_login
 from adapters.session.owner import Owner
@@ -37,6 +37,9 @@ class SessionCheck:
         backup = last_good(self.config.storage.directory / paths.BACKUPS, name)
         log_in = engine_command("login", self.config.path, name)
         restore = engine_command("session restore", self.config.path, name) if backup else log_in
+        if (moved := moved_away(path)) is not None:
+            yield Finding(name, False, f"{path}: {moved}")
+            return
         if not path.exists():
             test_number = isinstance(self.config.telegram.datacenter, SandboxConfig) and self.account.phone is not None
             text = f"{path} does not exist yet" + ("; the sandbox logs its test number in" if test_number else "")

@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from adapters.session import login_claim
+from adapters.session.backup import BROUGHT, set_aside
 from adapters.session.errors import SessionHeld
 from adapters.session.inspect import inspect
 from adapters.session.login_claim import LoginClaim, LoginUser, runtime_directory, user_of_login
@@ -233,3 +234,15 @@ def test_a_service_and_a_shell_see_each_other(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv(name, str(tmp_path / "other"))
     assert user_of_login("fingerprint") is not None
     claim.release()
+
+
+async def test_a_file_whose_login_was_moved_into_a_database(harness: DatacenterHarness) -> None:
+    """Nobody is told to log in again, beside the nodes that use the login: it is said where it went."""
+    async with harness:
+        connector = harness.connector()
+        aside = set_aside(connector.session, BROUGHT)
+        event = await attempt(connector)
+        assert isinstance(event, ConfigRefused), event
+        assert f"its login was moved into a database, and the file is {aside.name} now" in event.detail
+        aside.rename(connector.session)
+        assert isinstance(await attempt(connector), Connected)

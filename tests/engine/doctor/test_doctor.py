@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from adapters.sandbox import Sandbox
+from adapters.session.backup import BROUGHT, set_aside
 from adapters.sqlite import open_database
 from adapters.sqlite.schema import migrate
 from adapters.telegram.datacenter_probe import DatacenterProbeResult
@@ -53,6 +54,15 @@ async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
         "Account 1: journal mode is wal",
     ):
         assert line in said
+
+
+def test_a_login_that_was_moved_into_a_database(harness: EngineHarness, capsys: Any) -> None:
+    """The config of the files is still there after ``storage copy``: it says where its logins are."""
+    aside = set_aside(harness.directory / "account1.session", BROUGHT)
+    code, findings = doctor(harness, capsys)
+    assert code == 1
+    found = [each for each in findings if "moved into a database" in each["text"]]
+    assert [(each["about"], aside.name in each["text"], each["mend"]) for each in found] == [("Account 1", True, "")]
 
 
 def test_an_unreachable_datacenter_is_reported(harness: EngineHarness, capsys: Any) -> None:
