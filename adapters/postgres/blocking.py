@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import psycopg
 from attrs import frozen
+from psycopg.pq import TransactionStatus
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.errors import translating_store_errors
@@ -31,7 +32,12 @@ class BlockingConnection(psycopg.Connection[tuple[Any, ...]]):
 
     def wait(self, gen: Generator[Any, Any, T], *args: Any, **named: Any) -> T:
         """Run one exchange with the server, as psycopg wants it."""
-        return super().wait(self._bounded(gen), *args, **named)
+        try:
+            return super().wait(self._bounded(gen), *args, **named)
+        except KeyboardInterrupt:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:  # it could not be cancelled
+                self.pgconn.finish()  # the server rolls back; psycopg would try to, and log that it cannot
+            raise
 
     def _bounded(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
         heard, answer = time.monotonic(), None

@@ -41,6 +41,7 @@ from adapters.session.contents import (
     key_fingerprint,
 )
 from adapters.session.errors import (
+    LoginMissing,
     NotASession,
     SessionError,
     SessionHeld,
@@ -59,6 +60,10 @@ OPEN_TIMEOUT: Final = 15.0
 LOOP_OPEN_TIMEOUT: Final = 0.25
 """Seconds that it may take where a loop waits for it."""
 _NOT_OPEN: Final = "the session is not open here, so its new login is not saved; see what the log says of it"
+_MISSING: Final = (
+    "there is no session in the database: bring this account's file with 'session bring', or mend storage.database if "
+    "it names the wrong one"
+)
 NOTHING: Final = Changes(None, [], [], [], 0)
 _MIN: Final = -(2**63)
 _MAX: Final = 2**63 - 1
@@ -150,7 +155,7 @@ class LiveRows:
             if taken_to is not None:
                 raise self._taken(taken_to)
             if not has_session and not create:
-                raise FileNotFoundError(2, "the account has no session in the database", self.where)
+                raise LoginMissing(2, _MISSING, self.where)
             return account, await self._read(connection, account)
 
     async def _read(self, connection: StoreConnection, account: int) -> Contents:

@@ -33,6 +33,10 @@ class SessionEmpty(NotASession):
     """There is nothing in the file: it is no session yet, or not any more."""
 
 
+class LoginMissing(FileNotFoundError):
+    """The database has no session of the account; ``strerror`` says what to do."""
+
+
 class SessionWithoutKey(NotASession):
     """The file is a session, and what stands where the key belongs is none."""
 
@@ -42,8 +46,9 @@ class SessionFixed(SessionError):
 
 
 class SessionTaken(SessionError):
-    """The session is elsewhere, where another program may use it: it was taken out of the store into a file, or brought
-    from the file into a store. The message says where.
+    """The session is elsewhere, where others may use it; the message says where.
+
+    It was taken out of the store into a file, or brought from the file into a store.
     """
 
 

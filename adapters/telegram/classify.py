@@ -90,7 +90,7 @@ MAX_DIGITS = 12
 
 
 class NotLoggedIn(Exception):
-    """The session holds no key: it was never logged in."""
+    """The session holds no key: it was never logged in. The message, if there is one, says more."""
 
 
 class Unanswered(TimeoutError):
@@ -288,7 +288,7 @@ def _message(exc: BaseException) -> str:
 
 def describe(exc: BaseException) -> str:
     """Return what happened in a few words, without data of the request and limited in length."""
-    if isinstance(exc, HostileData):
+    if isinstance(exc, HostileData) or (isinstance(exc, NotLoggedIn) and str(exc)):
         return str(exc)
     for kind, text in _SENTENCES:
         if isinstance(exc, kind):

@@ -13,7 +13,7 @@ from telethon.tl.types.updates import State
 from adapters.session import file as files
 from adapters.session.address import address_of
 from adapters.session.contents import SELF, Identity, key_fingerprint
-from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
+from adapters.session.errors import LoginInUse, LoginMissing, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.session.login_claim import LoginClaim
@@ -369,8 +369,8 @@ def _open(connector: "SessionContext") -> EngineSession:
             memory.session = EngineSession(connector.place, connector.address, memory)
         else:
             memory.session.reopen(adopt=True)
-    except (FileNotFoundError, SessionEmpty):
-        raise NotLoggedIn from None
+    except (FileNotFoundError, SessionEmpty) as exc:
+        raise NotLoggedIn(exc.strerror if isinstance(exc, LoginMissing) else "") from None
     session = memory.session
     if not session.key:
         session.release_blocking()

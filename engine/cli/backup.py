@@ -112,7 +112,9 @@ def _sources(settings: Config) -> "Iterator[Source]":
     place = PlaceOf(Path(os.path.realpath(settings.path.absolute().parent)))
     directory = settings.storage.directory
     yield Source(role=Role.CONFIG, path=settings.path, name="config.yaml", place="")
-    yield from sources_of_sessions([(one.name, one.session) for one in settings.accounts], place)
+    rows = settings.storage.database is not None  # then a file is one that was taken out
+    files = [(one.name, one.session) for one in settings.accounts if not rows or os.path.lexists(one.session)]
+    yield from sources_of_sessions(files, place)
     database = directory / paths.DATABASE
     yield Source(role=Role.DATABASE, path=database, name="engine.db", place=place(database))
     if (key := _public_key(settings)) is not None:

@@ -67,6 +67,16 @@ def reporting_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def standing(sentence: str) -> Iterator[None]:
+    """Say, if Ctrl+C ends the block, that what was asked for is done all the same: nobody waits for it any more."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(one_line(sentence), file=sys.stderr)
+        raise
+
+
 def say(*sentences: str) -> None:
     """Print sentences to stdout, each as one line."""
     print("\n".join(map(one_line, sentences)))

@@ -20,12 +20,14 @@ from engine.cli.common import (
     match_accounts,
     reporting_errors,
     say,
+    standing,
 )
 from engine.cli.declared import CommandGroup, Parameter
 from engine.cli.nodes import no_nodes
 from engine.config import Config, load
 from engine.console.format import nearest, seconds
 from engine.console.safe_text import json_text, one_line
+from engine.console.shell import engine_command
 from states.nodes import AccountPlace
 
 NO_PROGRESS: Final = 60.0
@@ -120,7 +122,9 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
         if no_wait:
             _tell(as_json, name, True, None, f"{name} gives its accounts away, and takes none until 'node resume'")
             return
-        left = _until_empty(settings, name)
+        back = engine_command("node resume", settings.path, name)
+        with standing(f"{name} goes on draining; to let it take accounts again: {back}"):
+            left = _until_empty(settings, name)
         if left:
             text = f"{name} still has {left:,} of its accounts, and none leaves it; see its log. It goes on draining"
             _tell(as_json, name, False, left, text)
@@ -156,6 +160,8 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
     with reporting_errors():
         if len(words) not in (2, 3):
             fail(EXIT_BAD_INPUT, "name an account and a node, after the config if that is not config.yaml")
+        if len(words) == 2 and is_config(words[0]) and Path(words[0]).is_file():
+            fail(EXIT_BAD_INPUT, f"name an account and a node, after {words[0]}")
         settings = load(Path(words[0]) if len(words) == 3 else DEFAULT_CONFIG)
         database, to = _database(settings), words[-1]
         names = match_accounts([each.name for each in settings.accounts], words[-2])
@@ -171,7 +177,9 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
             refused = {name: why for name in names if (why := move_account(database, name, to)) is not None}
             going = [name for name in names if name not in refused]
             limit = 0.0 if no_wait else settings.states.shutting_down.grace + BEYOND_GRACE
-            places = _until_there(fleet, going, to, limit)
+            stands = f"what goes to {to} goes on; 'status' says where accounts are, and 'move' has them go elsewhere"
+            with standing(stands):
+                places = _until_there(fleet, going, to, limit)
         told = [_Told(name, to, places.get(name), refused.get(name), no_wait) for name in names]
         for each in told:
             if as_json:

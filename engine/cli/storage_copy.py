@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.system import EngineLock, raise_limit
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, fail, reporting_errors, say
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, fail, reporting_errors, say, standing
 from engine.cli.declared import CommandGroup, Parameter
 from engine.config import Config, ConfigError, load
 from engine.console.safe_text import json_text, one_line
@@ -59,7 +59,9 @@ def copy_storage(
         _check_direction(old, new)
         os.umask(0o077)
         began = time.monotonic()
-        with _progress_line() as progress:
+        half = "TO has all rows or none of them; give the same command again, before anything else"
+        stands = f"interrupted: {'nothing was written' if check else half}"
+        with standing(stands), _progress_line() as progress:
             report = _copy(old, new, progress, check=check, replace=replace)
         seconds = time.monotonic() - began
         if as_json:

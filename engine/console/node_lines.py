@@ -151,4 +151,4 @@ def _why_nobody(at: AccountPlace, taking: Sequence[NodeRecord]) -> str:
         return f"its 'hosts' ({one_line(at.hosts, MAX_NAME)}) fits no node that takes accounts"
     if all(node.accounts_at_most is not None and node.accounts >= node.accounts_at_most for node in fitting):
         return "the nodes that may have it are full (node.accounts_at_most)"
-    return "a node takes it within moments"
+    return "free, and taken by a node within moments"

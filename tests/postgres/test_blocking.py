@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -42,3 +43,19 @@ def test_a_server_that_goes_on_answering_is_heard_out(store_url: str, silence: f
     sql = f"SELECT repeat('x', 10000), pg_sleep({silence / 20}) FROM generate_series(1, 60)"
     with blocking_store(StoreAddress.parse(store_url)) as store:
         assert len(store.rows(sql)) == 60
+
+
+def test_ctrl_c_in_the_middle_of_a_statement_logs_nothing(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It ends the command, and psycopg does not say that it could not roll back: the server does."""
+
+    def interrupted() -> Iterator[Any]:
+        raw.pgconn.send_query(b"SELECT pg_sleep(60)")
+        raise KeyboardInterrupt
+        yield
+
+    with blocking_store(StoreAddress.parse(store_url)) as store:
+        raw = store.raw
+        with pytest.raises(KeyboardInterrupt), store.transaction():
+            raw.wait(interrupted())  # type: ignore[arg-type]
+    assert caplog.records == []
+    assert raw.closed

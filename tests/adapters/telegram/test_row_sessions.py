@@ -89,6 +89,19 @@ async def test_updates_go_on_at_the_next_node(cluster: Cluster) -> None:
         assert not list(cluster.harness.directory.iterdir())
 
 
+async def test_a_database_without_the_login_is_said_to_be_so(cluster: Cluster) -> None:
+    """It may be the wrong database, or a new one: there is no session file that somebody could look at."""
+    async with cluster.harness:
+        link = (await cluster.claim()).link(1)
+        event = (await link.open(timeout=TIMEOUT))[-1]
+        await link.close(timeout=TIMEOUT)
+    await asyncio.to_thread(cluster.account.close)
+    assert isinstance(event, AuthRejected), event
+    assert (
+        "there is no session in the database: bring this account's file with 'session bring', or mend" in event.detail
+    )
+
+
 async def test_a_former_owner_neither_writes_nor_connects_again(cluster: Cluster) -> None:
     """Its link that still stands brings nothing into the store, and its next one does not begin."""
     async with cluster:

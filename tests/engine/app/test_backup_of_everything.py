@@ -99,6 +99,16 @@ def test_what_is_in_an_archive_is_listed(tmp_path: Path, run: Run) -> None:
     assert said["schema"] is None
 
 
+def test_sessions_that_are_in_a_database_are_not_said_to_be_missing(tmp_path: Path, run: Run) -> None:
+    """One sentence says where they are, and not one for each account that nobody has logged in."""
+    (tmp_path / "config.yaml").write_text(CONFIG + 'storage: {database: "postgresql://holdfast@db/fleet"}')
+    code, out, err = run("backup", "b.tar.gz")
+    assert code == 0
+    assert "What nodes share is in the database, and not in the archive: sessions," in err
+    assert out.startswith("✅ b.tar.gz: config, 0 sessions; ")
+    assert out.count("\n") == 1
+
+
 def test_a_session_that_cannot_be_copied_is_an_exit_code(tmp_path: Path, run: Run) -> None:
     """A timer that makes backups notices it; the archive is there all the same."""
     (tmp_path / "config.yaml").write_text(CONFIG)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.postgres.migrate import migrations
-from engine.cli import app
+from engine.cli import app, node, storage_copy
 from tests.engine.config.texts import HEAD, ONE
 from tests.postgres.server import GUARDED, PostgresServer
 
@@ -121,3 +121,31 @@ def test_what_is_not_there(tmp_path: Path, capsys: Any, store_url: str) -> None:
     path.write_text(HEAD + ONE, "utf-8")
     for command in (("nodes",), ("move", "{account}", "eu-1"), ("node", "resume", "eu-1")):
         assert "has no storage.database, so its accounts are of one engine alone" in said(path, capsys, command, 2)
+
+
+def test_a_move_without_a_node_is_not_taken_for_one_of_an_account(tmp_path: Path, capsys: Any) -> None:
+    """The config is no account that nobody has."""
+    path = config_at(tmp_path, "postgresql://holdfast@127.0.0.1:1/fleet")
+    assert f"name an account and a node, after {path}" in said(path, capsys, ("move", "{account}"), 2)
+
+
+def test_ctrl_c_says_what_stands(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes a drain, or a copy that may be done already, for one that was called off."""
+
+    def interrupted(*_: Any, **__: Any) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(node, "drain_node", lambda *_, **__: 1)
+    monkeypatch.setattr(node, "_until_empty", interrupted)
+    monkeypatch.setattr(storage_copy, "_copy", interrupted)
+    path, files = config_at(tmp_path, "postgresql://holdfast@127.0.0.1:1/fleet"), tmp_path / "files.yaml"
+    files.write_text(HEAD + ONE, "utf-8")
+    for words, sentence in (
+        (["node", "drain", str(path), "eu-1"], "eu-1 goes on draining; to let it take accounts again: "),
+        (["storage", "copy", str(files), str(path)], "interrupted: TO has all rows or none of them; give the same"),
+        (["storage", "copy", str(files), str(path), "--check"], "interrupted: nothing was written"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            app(words)
+        assert left.value.code == 130
+        assert capsys.readouterr().err.startswith(sentence)
