@@ -17,7 +17,7 @@ from tests.timeouts import TIMEOUT
 
 async def test_no_order_comes_between_the_parts_of_a_config(tmp_path: Path) -> None:
     """One that is longer than a pipe is written in parts, while other workers die and a stop is wanted."""
-    whole = config(tmp_path, "{name: eu, workers: 2}", accounts=800)
+    whole = config(tmp_path, "{name: eu, workers: 2}", accounts=1_500)
     orders, to_worker = os.pipe()
     os.set_blocking(orders, False)
     os.set_blocking(to_worker, False)
