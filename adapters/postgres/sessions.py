@@ -238,18 +238,14 @@ class SessionRows:
             self._fail(batch, DatabaseUnavailable(detail="the session could not be written before the end"))
             raise
         except IntegrityError as exc:
-            if len(batch) > 1:  # one of them is at fault, and the others are not to wait for it
-                for each in batch:
-                    await self._write([each])
-                return
+            if len(batch) > 1:
+                return await self._write_each(batch)
             why = SessionError(f"{batch[0].live.where}: {refusal_text(exc)}")
             refused = {batch[0].live: why}
         except Exception as exc:  # a bug, or a database that is not as it was made: the next session is to be written
             log.error("session_writer_failed", account=batch[0].live.name, exc_info=_without_values(exc))
             if len(batch) > 1:
-                for each in batch:
-                    await self._write([each])
-                return
+                return await self._write_each(batch)
             self._fail(batch, DatabaseUnavailable(detail=f"the session cannot be written ({type(exc).__name__})"))
             return
         for each in batch:
@@ -259,6 +255,16 @@ class SessionRows:
                 each.live.confirm(each.changes, each.waiting)
                 if each.live.unsaved:
                     self.wake(each.live)
+
+    async def _write_each(self, batch: list[_SessionWrite]) -> None:
+        """Write each by itself: one of them is at fault, and the others are not to wait for it."""
+        left = list(batch)
+        try:
+            while left:
+                await self._write(left[:1])
+                del left[0]
+        finally:
+            self._fail(left[1:], DatabaseUnavailable(detail="the session could not be written before the end"))
 
     async def _commit(self, batch: list[_SessionWrite]) -> dict[LiveRows, SessionError]:
         """Write what its owners write, in one transaction; return the sessions of which nothing was, and why."""

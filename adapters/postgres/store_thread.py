@@ -36,7 +36,7 @@ class StoreThread:
     _main: "asyncio.Task[None] | None" = field(default=None, init=False)
 
     def start(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run ``main`` in the thread, and others as long as it runs."""
+        """Run ``main`` in the thread, and others as long as it runs. Raises ``DatabaseUnusable`` without a loop."""
         begun = threading.Event()
 
         async def run() -> None:
@@ -51,9 +51,22 @@ class StoreThread:
                 with self._guard:  # nothing comes to a loop that ends
                     self._loop = None
 
-        self._thread = threading.Thread(target=lambda: asyncio.run(run()), name=self.name, daemon=True)
+        failure: list[Exception] = []
+
+        def run_loop() -> None:
+            try:
+                with asyncio.Runner() as runner:
+                    runner.run(run())
+            except OSError as exc:  # no descriptor is left for its loop
+                failure.append(exc)
+            finally:
+                begun.set()
+
+        self._thread = threading.Thread(target=run_loop, name=self.name, daemon=True)
         self._thread.start()
         begun.wait()
+        if self._main is None:
+            raise self.unusable(f"the thread for it cannot begin ({', '.join(map(str, failure))}); see to its limits")
 
     def soon(self, callback: Callable[[], object]) -> None:
         """Call something in the thread; nothing happens once it has ended."""

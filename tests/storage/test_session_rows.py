@@ -12,12 +12,13 @@ import pytest
 from telethon.crypto import AuthKey
 from telethon.tl.types import InputPeerUser
 
-from adapters.postgres.live_rows import Ownership
-from adapters.postgres.sessions import PATIENT
+from adapters.postgres.address import StoreAddress
+from adapters.postgres.live_rows import LiveRows, Ownership
+from adapters.postgres.sessions import PATIENT, SessionRows
 from adapters.postgres.store_thread import StoreThread
 from adapters.session import SessionHeld, failures
 from adapters.session import holdfast_session as sessions_module
-from adapters.session.contents import key_fingerprint
+from adapters.session.contents import Contents, key_fingerprint
 from adapters.session.errors import SessionError, SessionNotSaved, SessionReplaced, SessionTaken
 from adapters.sqlite.errors import DatabaseUnusable
 from states.events import DatabaseLocked, DatabaseUnavailable, Failure
@@ -295,3 +296,37 @@ def test_the_end_of_a_process_writes_what_was_not_closed(account: RowSessions) -
     assert rows.close(TIMEOUT) == 0
     assert time.monotonic() - began < TIMEOUT
     assert account.ids() == [1]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_tells_all_that_wait_for_a_session_of_a_batch_that_was_refused() -> None:
+    """Each of the batch is written by itself then, and the end comes before the second one's turn."""
+    rows = SessionRows(StoreAddress.parse("postgresql://127.0.0.1:1/none"))
+    waiting = []
+
+    async def commit(self: SessionRows, batch: list[Any]) -> dict[Any, Any]:
+        if len(batch) > 1:
+            raise psycopg.IntegrityError("one of them")
+        await asyncio.sleep(3600)
+        return {}
+
+    with patch.object(SessionRows, "_commit", commit):
+        for number in (1, 2, 3):
+            live = LiveRows(rows, f"A{number}", Ownership(1, 1), lambda failure: None)
+            live._take_over(number, Contents(), adopt=False)
+            live.contents.put_state(0, (1, 1, 1.0, 1))
+            waiting.append(live.flush())
+        assert rows.close(0.3) == 3
+    assert [type(each.exception(timeout=0)) for each in waiting] == [SessionNotSaved] * 3
+
+
+def test_a_thread_that_cannot_begin_is_an_error_and_no_wait_for_ever() -> None:
+    """Its loop needs descriptors, of which none may be left."""
+    with (
+        patch.object(asyncio, "new_event_loop", side_effect=OSError(24, "Too many open files")),
+        patch.object(asyncio.events, "new_event_loop", side_effect=OSError(24, "Too many open files")),
+        pytest.raises(DatabaseUnusable, match="Too many open files"),
+    ):
+        SessionRows(StoreAddress.parse("postgresql://127.0.0.1:1/none"))
