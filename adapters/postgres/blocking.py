@@ -76,14 +76,19 @@ class BlockingStore:
 
 
 @contextmanager
-def blocking_store(address: StoreAddress, *, application: str = "holdfast command") -> Iterator[BlockingStore]:
+def blocking_store(
+    address: StoreAddress, *, application: str = "holdfast command", silence: float | None = None
+) -> Iterator[BlockingStore]:
     """Connect for the block, to a database whose schema is this version's.
 
+    ``silence`` is for how many seconds the server may say nothing, where its own limit of a statement is lifted.
     Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``.
     """
     with translating_store_errors(address.shown):
         options = connection_options(address, application, _TIMEOUTS)
         raw = BlockingConnection.connect(address.conninfo, autocommit=True, **options)
+    if silence is not None:
+        raw.silence = silence
     with raw:
         store = BlockingStore(address, raw)
         with translating_store_errors(address.shown):

@@ -38,6 +38,8 @@ from adapters.storage_copy.tables import (
 APPLICATION: Final = "holdfast storage copy"
 _FETCH: Final = 5_000
 """Rows that are in memory at once."""
+_SILENCE: Final = 600.0
+"""Seconds without a byte after which the server is given up: of very many rows some statements take long."""
 _NO_LIFE: Final = 0
 """The number of a life that no node has."""
 _TYPES: Final = {
@@ -75,7 +77,10 @@ class PostgresSide:
 
         Raises ``StoreError``, also if sessions are encrypted with a session key that is not among these.
         """
-        with blocking_store(address, application=APPLICATION) as store, translating_store_errors(address.shown):
+        with (
+            blocking_store(address, application=APPLICATION, silence=_SILENCE) as store,
+            translating_store_errors(address.shown),
+        ):
             for statement in _BEGIN:
                 store.rows(statement)
             keys.check(address, dict(store.rows(USED)))

@@ -10,6 +10,7 @@ import pytest
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import BlockingConnection, blocking_store
 from adapters.postgres.errors import StoreUnusable
+from adapters.storage_copy.postgres_side import PostgresSide
 
 
 @pytest.fixture
@@ -36,6 +37,12 @@ def test_a_server_that_is_stopped_is_given_up(store_url: str, silence: float, st
         stopped.append(pid)
         with pytest.raises(StoreUnusable, match=rf"no answer within {silence:g} s"):
             store.rows("SELECT 1")
+
+
+def test_a_copy_hears_a_server_out_that_takes_long_for_many_rows(store_url: str, silence: float) -> None:
+    """Its statements have no limit in the server; a commit that is given up would leave open what is stored."""
+    with PostgresSide.opened(StoreAddress.parse(store_url)) as side:
+        assert side.store.rows(f"SELECT pg_sleep({2 * silence}) IS NULL") == [(False,)]
 
 
 def test_a_server_that_goes_on_answering_is_heard_out(store_url: str, silence: float) -> None:
