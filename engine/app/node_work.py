@@ -192,10 +192,12 @@ class ClaimedAccounts:
                 return RETRY_SECONDS
             # What was dropped, or claimed anew, during the reading is not begun by what it says.
             mine = {name: epoch for name, epoch in ready.items() if self._due.get(name, (0, 0.0))[0] == epoch}
-            for name in mine:
-                del self._due[name]
-            if mine:
-                self.parts.begin(mine, left)
+            try:
+                if mine:
+                    self.parts.begin(mine, left)
+            finally:  # those that an error kept from beginning are tried again
+                for name in self.fleet.runners.keys() & mine.keys():
+                    del self._due[name]
         times = [at for name, (_, at) in self._due.items() if not self._is_here(name)]
         return max(0.0, min(times, default=math.inf) - anyio.current_time())
 

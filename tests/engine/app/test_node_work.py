@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from adapters.sqlite.errors import StorageError
 from engine.app.node_work import ClaimedAccounts
+from engine.fleet.watchers import keep_running
 from states import Snapshot, begin
 
 pytestmark = pytest.mark.virtual
@@ -52,6 +53,8 @@ class FakeParts:
     silent: int = 0
     """How often the store fails to say where accounts were left."""
     read_seconds: float = 0.0
+    fails: int = 0
+    """How often an account cannot begin."""
     let_go_seconds: float = 0.0
     jobs: set[str] = field(factory=set)
     epochs: dict[str, int] = field(factory=dict)
@@ -68,6 +71,9 @@ class FakeParts:
     def begin(self, epochs: Mapping[str, int], left: Mapping[str, Snapshot]) -> None:
         for name, epoch in epochs.items():
             assert name not in self.fleet.runners, "it runs already"
+            if name == "B" and self.fails:
+                self.fails -= 1
+                raise OSError("no descriptor is left")
             self.fleet.runners[name] = object()
             self.fleet.note("begin", name)
             self.epochs[name], self.lefts[name] = epoch, left.get(name)
@@ -109,7 +115,7 @@ async def running(gap: float = 0.0) -> AsyncIterator[Scene]:
     work = ClaimedAccounts(fleet=fleet, hosts={"A": "*", "B": "*", "C": "eu-*"}, host="eu-1", takeover_gap=gap)
     work.parts = parts = FakeParts(fleet)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(work.run)
+        tasks.start_soon(keep_running, "accounts", work.run)
         yield Scene(fleet, parts, work)
         tasks.cancel_scope.cancel()
 
@@ -165,6 +171,17 @@ async def test_an_account_that_a_reload_takes_out_before_it_begins_does_not_begi
         scene.work.use_hosts({"B": "*", "C": "eu-*"})
         await anyio.sleep(5)
         assert list(scene.fleet.runners) == ["B"]
+
+
+async def test_accounts_that_an_error_keeps_from_beginning_are_tried_again() -> None:
+    """They are this node's, so no other one runs them; those that have begun stay."""
+    async with running() as scene:
+        scene.parts.fails = 1
+        for name in ("A", "B", "C"):
+            scene.work.take(name, 1, None)
+        await anyio.sleep(5)
+        assert sorted(scene.fleet.runners) == ["A", "B", "C"]
+        assert len(scene.done("begin")) == 3
 
 
 async def test_an_ownership_that_ended_during_the_reading_begins_nothing() -> None:
