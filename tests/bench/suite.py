@@ -75,6 +75,8 @@ BENCHMARKS: Final = (
     _storage("memory", 400),
     Benchmark("jobs", "tests.bench.jobs", 900, (), ("--quick",)),
     Benchmark("checkpoints", "tests.bench.checkpoints_stores", 400, (), ("--seconds", "0.2", "--rounds", "1")),
+    Benchmark("file-workers", "tests.bench.file_workers", 400, (), ("--rows", "400", "--rounds", "1")),
+    Benchmark("many-lives", "tests.bench.many_lives", 400, (), ("--lives", "10", "--accounts", "5", "--rows", "100")),
     Benchmark("leases", "tests.bench.leases", 400, (), ("--accounts", "50", "--claimed", "100", "--rounds", "1")),
     Benchmark("media", "tests.bench.media", 400, (), ("--megabytes", "2", "--rounds", "1")),
     Benchmark("commands", "tests.bench.commands", 400, (), ("--rounds", "1", "--accounts", "3", "500")),

@@ -61,7 +61,8 @@ MORE_ROWS = """
     INSERT INTO messages (owner, chat, id, at, sender, text, job) VALUES ('', 1, {n}, 1.0, 7, 'text', {n});
     INSERT INTO renames VALUES (1.0, 'Old {n}', 'Account {n}');
     INSERT INTO file_moves VALUES ('old{n}', 'new{n}');
-    INSERT INTO incidents VALUES ({n}, 'needs_person', 'log_in', 0, 'critical', 1.0, 1.0, NULL, NULL, 'detail');
+    INSERT INTO incidents (id, kind, cause, fleet, severity, since, opened, closed, acked, detail)
+        VALUES ({n}, 'needs_person', 'log_in', 0, 'critical', 1.0, 1.0, NULL, NULL, 'detail');
     INSERT INTO alerts VALUES ({n}, 'exec-1', NULL, NULL, 1.0, 1, 0, 0, 1.0, '{{}}');
     INSERT INTO incident_members VALUES ({n}, 'person', 'Account {n}', NULL);
     INSERT OR REPLACE INTO ledger VALUES ({n}, 7, 'login {n}', {n}, {n} + 1, 1.0, 2.0, {n}, {n});
