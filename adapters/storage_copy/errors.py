@@ -7,6 +7,10 @@ class CopyRefused(StorageError):
     """Nothing was copied: the stores are not as a copy needs them."""
 
 
+class StoreInUse(CopyRefused):
+    """A node runs on the database."""
+
+
 class NotStorable(CopyRefused):
     """A row cannot be stored in the other store as it is."""
 

@@ -13,7 +13,7 @@ from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import SchemaTooOld
 from adapters.postgres.migrate import migrate, require_schema
 from adapters.postgres.nodes import SERVER, LivingNode, NodeRows
-from adapters.storage_copy.errors import CopyRefused
+from adapters.storage_copy.errors import StoreInUse
 from adapters.storage_copy.rows import Progress
 
 _LOOK_EVERY: Final = 0.5
@@ -23,7 +23,7 @@ _LOOK_EVERY: Final = 0.5
 def end_silent_lives(address: StoreAddress, progress: Progress, *, check: bool) -> None:
     """Have the tables of this version, and no life in them; with ``check`` nothing is written.
 
-    Waits for the longest lease of nodes that are silent. Raises ``CopyRefused`` if a node lives, and ``StoreError``.
+    Waits for the longest lease of nodes that are silent. Raises ``StoreInUse`` if a node lives, and ``StoreError``.
     """
     asyncio.run(_end_silent_lives(address, progress, check=check))
 
@@ -58,7 +58,7 @@ async def _end_silent_lives(address: StoreAddress, progress: Progress, *, check:
         connection.close()
 
 
-def _lives(address: StoreAddress, node: LivingNode) -> CopyRefused:
-    return CopyRefused(
+def _lives(address: StoreAddress, node: LivingNode) -> StoreInUse:
+    return StoreInUse(
         f"{address}: the node {node.name!s:.64} on {node.host!s:.64} runs on this database; stop all nodes first"
     )

@@ -125,11 +125,11 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
         back = engine_command("node resume", settings.path, name)
         with standing(f"{name} goes on draining; to let it take accounts again: {back}"):
             left = _until_empty(settings, name)
+            homeless = 0 if left else _count_homeless(settings)
         if left:
             text = f"{name} still has {left:,} of its accounts, and none leaves it; see its log. It goes on draining"
             _tell(as_json, name, False, left, text)
             raise SystemExit(EXIT_FAILED)
-        homeless = _count_homeless(settings)
         have = "account has" if homeless == 1 else "accounts have"
         more = f"; {homeless:,} {have} no node now, see 'nodes'" if homeless else ""
         _tell(as_json, name, True, 0, f"{name} has no accounts any more, and takes none until 'node resume'{more}")

@@ -23,6 +23,7 @@ from engine.cli.common import (
     fail,
     load_account,
     match_accounts,
+    refuse_rows,
     reporting_errors,
     say,
 )
@@ -92,6 +93,7 @@ def restore(
             for copy in backups_of(_directory(settings), one.name):
                 _print(as_json, *_describe_backup(copy))
             return
+        refuse_rows(settings, one)
         _restore(settings, one, _choose_file(settings, one, source), as_json)
 
 

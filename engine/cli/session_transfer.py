@@ -97,6 +97,8 @@ def import_login(*words: Annotated[ConfigAndAccount, Parameter(allow_leading_hyp
                 fail(EXIT_FAILED, f"{sentence}; log it out ({login_out}) or move it away: {aside}")
             _import(one, source)
         say(f"✅ {one.name}: {one.session} has the login", ONE_PROGRAM)
+        if settings.storage.database is not None:
+            say(f"No node uses a file; into the database: {engine_command('session bring', settings.path)}")
 
 
 def _command_aside(session: Path) -> str:

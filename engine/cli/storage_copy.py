@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.system import EngineLock, raise_limit
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, fail, reporting_errors, say, standing
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_RUNS, AsJson, fail, reporting_errors, say, standing
 from engine.cli.declared import CommandGroup, Parameter
 from engine.config import Config, ConfigError, load
 from engine.console.safe_text import json_text, one_line
@@ -92,10 +92,14 @@ def _copy(old: Config, new: Config, progress: "Progress", *, check: bool, replac
     raise_limit(2 * len(files.accounts))  # a lock on each session
     with _locked(directory):
         from adapters.storage_copy.copy import copy_to_database, copy_to_files  # noqa: PLC0415 - needs psycopg
+        from adapters.storage_copy.errors import StoreInUse  # noqa: PLC0415 - as above
 
-        if files is old:
-            return copy_to_database(_files(old), _database(new), progress=progress, check=check, replace=replace)
-        return copy_to_files(_database(old), _files(new), progress=progress, check=check, replace=replace)
+        try:
+            if files is old:
+                return copy_to_database(_files(old), _database(new), progress=progress, check=check, replace=replace)
+            return copy_to_files(_database(old), _files(new), progress=progress, check=check, replace=replace)
+        except StoreInUse as exc:
+            fail(EXIT_ENGINE_RUNS, str(exc))
 
 
 @contextmanager

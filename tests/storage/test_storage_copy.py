@@ -250,7 +250,7 @@ def test_neither_side_may_be_in_use(old: Path, new: Path, back: Path, capsys: py
     assert "A.session" in capsys.readouterr().err
     with beating(new):
         for words in ((old, new), (new, back), (old, new, "--check")):
-            assert copy(*words) == 1
+            assert copy(*words) == 3
             assert "the node n on h runs on this database; stop all nodes first" in capsys.readouterr().err
     assert (old.parent / "A.session").exists()
 

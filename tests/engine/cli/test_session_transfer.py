@@ -132,3 +132,17 @@ def test_an_account_whose_directory_does_not_exist_is_not_logged_in(
     harness.config.write_text(text)
     assert run(harness, "export", str(harness.directory / "out.txt"), "--to", "string") == 1
     assert "Account 1 is not logged in" in capsys.readouterr().err
+
+
+def test_what_is_said_where_sessions_are_in_a_database(
+    harness: EngineHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backup is no session that a node uses, and a file that came in is none before it is brought."""
+    with harness.config.open("a") as config:
+        config.write('\nstorage: {database: "postgresql://holdfast@127.0.0.1:1/fleet"}\n')
+    assert run(harness, "restore") == 1
+    said = "".join(capsys.readouterr())
+    assert "its session is in the database, and not in a file; to write it into one: " in said
+    assert "log in again" not in said
+    assert run(harness, "import", str(string(harness))) == 0
+    assert "No node uses a file; into the database: " in capsys.readouterr().out
