@@ -49,7 +49,8 @@ async def watch_signals(
 
     A terminal that closes sends SIGHUP, often twice, so that it never counts as the second. Where it is ignored, as
     ``nohup`` has it, it stays ignored. With ``reload``, which a process without a terminal has, SIGHUP comes from a
-    person or a service manager on purpose, and means what it means to every service: read the config again.
+    person or a service manager on purpose, and means what it means to every service: read the config again. It says
+    what becomes of that.
     ``before_leaving`` is called before the process leaves at once.
     """
     with anyio.open_signal_receiver(*heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as signals:
@@ -57,7 +58,6 @@ async def watch_signals(
             if stop.wanted.is_set() and number == signal.SIGHUP:
                 continue
             if reload is not None and number == signal.SIGHUP:
-                log.info("reload_signalled")
                 reload()
                 continue
             if stop.wanted.is_set():

@@ -89,6 +89,11 @@ def _shown(
     return None, partial(live.show, console, *sources, recent, incidents=lambda: tuple(engine.incidents.open.values()))
 
 
+def _reload(engine: Engine) -> None:
+    log.info("reload_signalled")
+    engine.reload_soon()
+
+
 async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
 
@@ -110,7 +115,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         if config.web is not None and console.is_terminal:
             await show_link(config, console)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_signals, engine.stop, None if has_terminal() else engine.reload_soon)
+            tasks.start_soon(watch_signals, engine.stop, None if has_terminal() else partial(_reload, engine))
             if recent is not None:
                 screen, show = _shown(engine, recent, console)
                 tasks.start_soon(keep_running, "the live table", show)

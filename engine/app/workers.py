@@ -27,10 +27,10 @@ from engine.app.node_stores import SharedStore
 from engine.app.node_work import store_of
 from engine.app.process import watch_signals
 from engine.app.run import opened_log, warn
-from engine.app.stop import Stop
+from engine.app.stop import Stop, has_terminal
 from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
 from engine.app.worker_process import WorkerProcess, describe_end
-from engine.app.workers_control import WorkersControl
+from engine.app.workers_control import RELOAD_REFUSED, WorkersControl
 from engine.app.workers_outward import WorkersOutward
 from engine.app.workers_search import GuiltySearch
 from engine.config import Config, ConfigError, LogFormat
@@ -289,7 +289,7 @@ async def run_workers(
         warn(config, descriptors)
         code, refused = 0, None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_signals, stop, None, parent.kill)
+            tasks.start_soon(watch_signals, stop, None if has_terminal() else _refuse_reload, parent.kill)
             try:
                 with stop.startup():
                     await end_former_workers(config, parent.store)
@@ -307,6 +307,11 @@ async def run_workers(
             raise refused
         engine_log.info("engine_stopped")
     return code
+
+
+def _refuse_reload() -> None:
+    """Go on upon a SIGHUP without a terminal: it asks for a reload, and the engine's end would be no answer."""
+    engine_log.error("reload_signal_refused", detail=RELOAD_REFUSED)
 
 
 def _shared_store(config: Config) -> SharedStore:

@@ -21,6 +21,7 @@ LOOK_SECONDS: Final = 4.0
 NOBODY: Final = (
     "no worker of this engine has it now: it is on its way to another, or at another node; ask again in a moment"
 )
+SILENT: Final = "no worker that answers has it now, and {} not answer: the log says why, or ask again in a moment"
 RELOAD_REFUSED: Final = (
     "an engine with workers cannot read its config again; stop it and start it anew, which disconnects its accounts"
 )
@@ -40,6 +41,9 @@ class WorkersControl:
     """Connections to workers that pause an account for as long as they stand."""
     _unwritten: Unwritten | None = field(default=None, init=False)
     _waits: dict[str, list[RequestWait]] = field(factory=dict, init=False)
+
+    _silent: set[int] = field(factory=set, init=False)
+    """The workers that did not answer when they were asked last."""
 
     @property
     def timeout(self) -> float:
@@ -101,7 +105,7 @@ class WorkersControl:
         found = await self.ask_all(request, self.timeout)
         outcomes = [each for answer in found.values() for each in answer["accounts"]]
         if not outcomes:
-            return refuse(RefusalReason.FAILED, f"{request.account}: {NOBODY}")
+            return refuse(RefusalReason.FAILED, self._nobody(request.account))
         order = {name: number for number, name in enumerate(self.accounts)}
         return {"ok": True, "accounts": sorted(outcomes, key=lambda each: order.get(each["account"], len(order)))}
 
@@ -120,7 +124,9 @@ class WorkersControl:
             try:
                 answer = await ask(socket, request, timeout=timeout)
             except EngineSilent:
-                return  # it is just starting, or ending, and has no account
+                self._silent.add(number)  # it is just starting, or ending, and has no account; or it hangs
+                return
+            self._silent.discard(number)
             if answer.get("ok"):
                 answers[number] = answer
 
@@ -145,15 +151,17 @@ class WorkersControl:
         for answer in (await self.ask_all(request, self.timeout)).values():
             for each in answer["accounts"]:
                 return CommandOutcome(each["account"], each["done"], each["said"])
-        return CommandOutcome(request.account, False, f"{request.account}: {NOBODY}")
+        return CommandOutcome(request.account, False, self._nobody(request.account))
 
     async def hold(self, account: str) -> CommandOutcome:
         """Have the worker that has an account pause it until it is released."""
-        for socket in self.sockets().values():
+        for number, socket in self.sockets().items():
             try:
                 answer, connection = await ask_and_hold(socket, Request(Verb.HOLD, account), timeout=self.timeout)
             except EngineSilent:
+                self._silent.add(number)
                 continue
+            self._silent.discard(number)
             if answer.get("ok"):
                 (each,) = answer["accounts"]
                 outcome = CommandOutcome(each["account"], each["done"], each["said"])
@@ -163,7 +171,15 @@ class WorkersControl:
                     await anyio.aclose_forcefully(connection)
                 return outcome
             await anyio.aclose_forcefully(connection)
-        return CommandOutcome(account, False, f"{account}: {NOBODY}")
+        return CommandOutcome(account, False, self._nobody(account))
+
+    def _nobody(self, account: str) -> str:
+        """Return why nothing was done for an account: workers that do not answer may have it."""
+        if not (silent := sorted(self._silent & self.sockets().keys())):
+            return f"{account}: {NOBODY}"
+        numbers = ", ".join(map(str, silent))
+        who = f"worker {numbers} does" if len(silent) == 1 else f"workers {numbers} do"
+        return f"{account}: {SILENT.format(who)}"
 
     async def release(self, account: str) -> None:
         """End a hold: the worker resumes the account when its connection is gone."""

@@ -185,6 +185,8 @@ class ControlServer:
 
     async def _listen(self) -> SocketListener:
         """Return a listener at the path. Raises ``OSError``, also for anything else than a socket that is there."""
+        for missing in reversed([each for each in self.path.parents if not each.exists()]):  # deleted meanwhile
+            missing.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
                 raise OSError(errno.EEXIST, "something else than a socket is there; move it away")

@@ -71,6 +71,28 @@ async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -
 
 
 @pytest.mark.slow
+async def test_without_a_terminal_a_hangup_does_not_end_an_engine_with_workers(harness: EngineHarness) -> None:
+    """It cannot read its config again, and says so; ``systemctl kill -s HUP`` is no reason to disconnect everybody."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES, rest=CALM + "node: {workers: 2}\n")
+        words = [sys.executable, "-m", "engine", "run", "config.yaml"]
+        async with await anyio.open_process(words, cwd=harness.directory, env=harness.environment, stdout=None,
+                                            stderr=None, start_new_session=True) as process:  # fmt: skip
+            try:
+                await harness.until(all_are("healthy", 2))
+                process.send_signal(signal.SIGHUP)
+                await harness.until(lambda it: "SIGHUP" in log_of(it))
+                assert harness.states() == ["healthy"] * 2
+                assert await harness.finish(process, signal.SIGTERM) == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
+    said = log_of(harness)
+    assert "Received SIGHUP, and went on without a change: an engine with workers cannot read its config again" in said
+    assert "Received signal 15." in said
+
+
+@pytest.mark.slow
 async def test_under_nohup_the_run_goes_on(harness: EngineHarness) -> None:
     """A hangup that is ignored stays ignored; SIGTERM still ends the run in order."""
     async with Sandbox() as dc:

@@ -105,8 +105,20 @@ async def test_an_account_that_no_worker_has_now_is_told_of(tmp_path: Path) -> N
     async with parent(tmp_path, Worker(["Jobs"])) as (path, _):
         moving = await command(path, Verb.PAUSE, "Elsewhere")
         unknown = await command(path, Verb.PAUSE, "Elswhere")
-    assert (moving["ok"], "no worker of this engine has it now" in moving["error"]) == (False, True)
+    assert (moving["ok"], "no worker that answers has it now" in moving["error"]) == (False, True)
     assert (unknown["kind"], "Elsewhere" in unknown["error"]) == ("unknown_account", True)
+
+
+async def test_a_worker_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """It may have the account, and then waiting for a moment is no remedy; one that has ended is forgotten."""
+    sockets = {3: tmp_path / "3.sock", 4: tmp_path / "4.sock"}
+    control = WorkersControl(ACCOUNTS, lambda: sockets, 1.0)
+    both = await control.pause("Jobs")
+    assert both.said.startswith("Jobs: no worker that answers has it now, and workers 3, 4 do not answer: the log says")
+    del sockets[3]
+    assert "and worker 4 does not answer" in (await control.hold("Jobs")).said
+    sockets.clear()
+    assert "no worker of this engine has it now" in (await control.retry("Jobs")).said
 
 
 async def test_a_hold_ends_with_the_connection_that_asked_for_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -163,6 +164,16 @@ async def test_a_deleted_socket_is_made_again(tmp_path: Path) -> None:
             assert await answered_again(path)
     assert [event["event"] for event in logged] == ["control_unreachable", "control_reachable"]
     assert not path.exists()
+
+
+async def test_a_deleted_directory_is_made_again(tmp_path: Path) -> None:
+    """With the socket in it, and for nobody else: ``workers/2`` looks like something to tidy up."""
+    path = tmp_path / "data" / "workers" / "engine.sock"
+    path.parent.mkdir(parents=True)
+    async with serving(path):
+        shutil.rmtree(tmp_path / "data")
+        assert await answered_again(path)
+        assert [each.stat().st_mode & 0o777 for each in (path.parent, path.parent.parent)] == [0o700, 0o700]
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "fifo", "link"])
