@@ -1,6 +1,7 @@
 """Sessions on their way into a store and out of it, so that at no time two programs can use one login.
 
-``bring``: own the file; commit its rows; read them back; only then give the file a name that no script uses.
+``bring``: own the file; commit its rows, marked as taken to that file; read them back; give the file a name that no
+script uses; only then let nodes use the rows.
 ``take``: note in the store where the session goes, which from then on nobody there uses; only then write the file.
 Killed anywhere between, the same call goes on where it was. No login is ever deleted: a file that was brought keeps its
 content under its new name, and rows that were taken stay, marked.
@@ -8,7 +9,7 @@ content under its new name, and rows that were taken stay, marked.
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,7 @@ from adapters.postgres.session_sql import (
     refusal_text,
     storable,
 )
-from adapters.postgres.withheld import SECONDS, withheld
+from adapters.postgres.withheld import withheld
 from adapters.session import file as files
 from adapters.session.backup import BROUGHT, set_aside
 from adapters.session.contents import Contents, Identity, key_fingerprint
@@ -58,11 +59,15 @@ _LOOK: Final = """
 _COUNTS: Final = """
     SELECT (SELECT count(*) FROM session_entities WHERE account = %s),
         (SELECT count(*) FROM session_files WHERE account = %s)"""
-_BACK: Final = "UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp() WHERE account = %s"
+UNFINISHED: Final = "'session bring' is not finished; give it again"
+"""What stands in a store of a login whose file still has its name."""
+_FINISH: Final = """WITH freed AS (UPDATE sessions SET taken_to = NULL, changed_at = clock_timestamp()
+        WHERE taken_to = %s AND account = (SELECT id FROM accounts WHERE name = %s) RETURNING account)
+    UPDATE accounts SET withheld_until = NULL FROM freed WHERE id = account RETURNING id"""
+_TAKEN: Final = """SELECT name, taken_to FROM accounts JOIN sessions ON account = accounts.id
+    WHERE taken_to IS NOT NULL"""
 _AWAY: Final = "UPDATE sessions SET taken_to = %s, changed_at = clock_timestamp() WHERE account = %s"
 _FREED: Final = "UPDATE accounts SET owner = NULL, epoch = epoch + 1, withheld_until = 'infinity' WHERE id = %s"
-_STILL_WITHHELD: Final = f"""UPDATE accounts SET withheld_until = clock_timestamp() + interval '{SECONDS:.0f} s'
-    WHERE id = %s"""
 _REPLACED: Final = (
     """INSERT INTO replaced_logins (account, dc_id, address, port, key, login, taken_to, key_id)
         SELECT account, dc_id, address, port, key, login, taken_to, key_id FROM sessions WHERE account = %s""",
@@ -127,6 +132,8 @@ def bring(
     store; ``StorageError``, and ``OSError``. The file is then where it was.
     """
     if not path.exists():
+        if _finish(address, account, path):
+            return Brought(account, _aside_of(path), 0, True)
         raise NotASession(f"{path}: there is no such session file; check its path")
     check_is_file(path)
     lock = OwnerLock(path)
@@ -141,6 +148,7 @@ def bring(
                 _compare(address, account, path, mine, keys, exactly=not known)
                 aside = set_aside(path, BROUGHT)
                 files.sync_directory(path.parent)
+                _finish(address, account, path)
         finally:
             claim.release()
     finally:
@@ -161,7 +169,7 @@ def take(
     if os.path.lexists(path):
         raise FileExistsError(17, "file exists", str(path))
     create_directories(path.parent)
-    to = f"{os.path.abspath(path)} on {socket.gethostname()}"
+    to = _place(path)
     if len(to) > MAX_SHOWN or not to.isprintable():
         raise NotASession("the path is too long, or cannot be printed; name another one")
     with (
@@ -173,6 +181,16 @@ def take(
         contents = read_session_rows(store, number, keys, account)
     write_session_file(path, contents)
     return len(contents.entities)
+
+
+def unfinished(address: StoreAddress, paths: Mapping[str, Path]) -> list[str]:
+    """Return the accounts whose session files have another name already, and that nodes cannot use yet.
+
+    ``paths`` are the session files of accounts. Blocks. Raises ``StorageError``.
+    """
+    with blocking_store(address, application="holdfast session bring") as store:
+        taken = dict(store.rows(_TAKEN))
+    return [name for name, path in paths.items() if taken.get(name) == _unfinished(path) and not os.path.lexists(path)]
 
 
 # --- into the store --------------------------------------------------------------------------------------------------
@@ -198,9 +216,31 @@ def _store(address: StoreAddress, account: str, path: Path, mine: Contents, keys
                 store.rows(statement, (found.account,))
         for statement, values in session_writes(found.account, mine, keys):
             store.rows(statement, values)
-        store.rows(_BACK, (found.account,))
-        store.rows(_STILL_WITHHELD, (found.account,))
+        store.rows(_AWAY, (_unfinished(path), found.account))
+        store.rows(_FREED, (found.account,))
     return False
+
+
+def _finish(address: StoreAddress, account: str, path: Path) -> bool:
+    """Let nodes use a session whose file has another name now; return whether that was left to be done."""
+    with blocking_store(address, application="holdfast session bring") as store:
+        return bool(store.rows(_FINISH, (_unfinished(path), account)))
+
+
+def _unfinished(path: Path) -> str:
+    """Return what stands in the store as long as the file has its name."""
+    return f"{_place(path)} ({UNFINISHED})"
+
+
+def _place(path: Path) -> str:
+    text = f"{os.path.abspath(path)} on {socket.gethostname()}"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _aside_of(path: Path) -> Path:
+    """Return the name that a file got last which was brought; that of the file if there is none."""
+    found = [each for each in path.parent.iterdir() if each.name.startswith(f"{path.name}.{BROUGHT}-")]
+    return max(found, default=path)
 
 
 @contextmanager

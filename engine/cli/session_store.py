@@ -60,12 +60,15 @@ def bring_sessions(
         settings = load(Path(given.pop(0)) if given and is_config(given[0]) else DEFAULT_CONFIG)
         address, keys = address_of(settings), keys_of(settings)
         accounts = [(_account_of(settings, word), _file(word)) for word in given]
-        accounts = accounts or [(each, each.session) for each in settings.accounts if os.path.lexists(each.session)]
         import anyio  # noqa: PLC0415 - for this command alone
 
-        from adapters.postgres.session_moves import bring, prepare_store  # noqa: PLC0415 - needs psycopg
+        from adapters.postgres.session_moves import bring, prepare_store, unfinished  # noqa: PLC0415 - needs psycopg
 
         anyio.run(prepare_store, address)
+        if not accounts:
+            left = unfinished(address, {each.name: each.session for each in settings.accounts})
+            every = [(each, each.session) for each in settings.accounts]
+            accounts = [(each, path) for each, path in every if each.name in left or os.path.lexists(path)]
         failed = False
         for account, file in accounts:
             try:

@@ -15,7 +15,7 @@ from telethon.tl.types import InputDocument, User
 
 from adapters.postgres import session_moves
 from adapters.postgres.address import StoreAddress
-from adapters.postgres.session_moves import Brought, bring, prepare_store, take
+from adapters.postgres.session_moves import Brought, bring, prepare_store, take, unfinished
 from adapters.session import HoldfastSession, SessionHeld
 from adapters.session.contents import key_fingerprint
 from adapters.session.errors import NotASession, SessionError, SessionNotSaved, SessionTaken
@@ -122,19 +122,37 @@ def test_a_taken_session_comes_back_with_what_happened_meanwhile(
 def test_a_bring_that_was_killed_before_the_rename_is_finished(
     account: RowSessions, address: StoreAddress, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given again, it only renames the file: what a node has changed since stays as it is."""
+    """Until it is given again nodes leave the login alone, which the file has under a name that scripts know."""
     monkeypatch.setattr(session_moves, "set_aside", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         bring(address, account.name, path)
     monkeypatch.undo()
     assert path.exists()
-    session = owned(account)
-    session._contents.put_state(0, (800, 6, 7.0, 8))
-    session.close()
+    assert account.execute("SELECT withheld_until = 'infinity' FROM accounts") == [(True,)]
+    with pytest.raises(SessionTaken, match=r"a\.session on .*'session bring' is not finished; give it again"):
+        owned(account)
     account.execute("UPDATE nodes SET state = 'dead'")
-    assert bring(address, account.name, path).known
+    assert not unfinished(address, {account.name: path})
+    bring(address, account.name, path)
     assert not path.exists()
-    assert account.execute("SELECT pts FROM session_states WHERE id = 0") == [(800,)]
+    assert account.execute("SELECT withheld_until FROM accounts") == [(None,)]
+    owned(account).close()
+
+
+def test_a_bring_that_was_killed_after_the_rename_is_finished(
+    account: RowSessions, address: StoreAddress, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given again, it lets nodes use the login, and names the file; a file that was never brought is no such thing."""
+    monkeypatch.setattr(session_moves, "_finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        bring(address, account.name, path)
+    monkeypatch.undo()
+    [aside] = path.parent.iterdir()
+    assert unfinished(address, {account.name: path, "B": path}) == [account.name]
+    assert bring(address, account.name, path) == Brought("A", aside, 0, known=True)
+    owned(account).close()
+    with pytest.raises(NotASession, match="no such session file"):
+        bring(address, account.name, path)
 
 
 def test_a_take_that_was_killed_before_the_file_is_finished(
@@ -207,12 +225,14 @@ def test_another_login_is_not_overwritten(account: RowSessions, address: StoreAd
 def test_a_database_that_gives_something_else_back_keeps_the_file(
     account: RowSessions, address: StoreAddress, path: Path
 ) -> None:
-    """What is read back is compared before the file loses its name."""
+    """What is read back is compared before the file loses its name, and no node uses the login as long as it has it."""
     account.execute(
         """CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
         CREATE TRIGGER spoil BEFORE INSERT ON session_states FOR EACH ROW EXECUTE FUNCTION spoil()"""
     )
     refused(address, account.name, path, SessionNotSaved, "does not give back what was written")
+    with pytest.raises(SessionTaken):
+        owned(account)
 
 
 def test_who_is_owned_by_a_living_node_is_neither_taken_nor_brought(

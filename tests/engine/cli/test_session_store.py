@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from telethon.sessions import SQLiteSession
 
+from adapters.postgres import session_moves
 from adapters.session import OwnerLock
 from engine.cli import app
 from engine.config import load
@@ -81,6 +82,18 @@ def test_all_files_of_a_config_are_brought_and_one_is_taken_back(
     }
     assert run("bring", config) == 0
     assert capsys.readouterr().out == "There is no session file to move\n"
+
+
+def test_the_command_given_again_finishes_what_was_killed_after_the_rename(
+    config: Path, stored: RowSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file has another name then, and is not asked for."""
+    monkeypatch.setattr(session_moves, "_finish", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    run("bring", config, config.parent / "one.session")
+    monkeypatch.undo()
+    assert not (config.parent / "one.session").exists()
+    assert run("bring", config) == 0
+    assert stored.execute("SELECT taken_to FROM sessions") == [(None,), (None,)]
 
 
 def test_a_file_goes_to_the_account_of_its_path_or_name(
