@@ -164,6 +164,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "node_accounts_differ": {"nodes": 1},
     "node_leases_differ": {"nodes": 1, "lease": 45.0},
     "node_configs_older": {"names": "eu-2"},
+    "node_sessions_away": {"count": 1, "accounts": 125, "place": "/srv/account1.session on eu-1"},
     "node_accounts_dropped": {"count": 2},
     "node_accounts_wait": {"count": 25, "detail": "postgresql://db/holdfast: the server does not answer"},
     "node_accounts_claimed": {"count": 25, "accounts": 125},

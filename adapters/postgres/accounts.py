@@ -110,6 +110,15 @@ class AccountRows:
         """Return all accounts that are in a config, each with its pattern of hosts."""
         return dict(await self._execute("SELECT name, hosts FROM accounts WHERE hosts <> '' ORDER BY id", {}))
 
+    async def sessions_away(self, names: Collection[str]) -> dict[str, str]:
+        """Return those of the accounts that nobody may run, for their sessions were taken away, each with the place."""
+        rows = await self._execute(
+            """SELECT a.name, s.taken_to FROM accounts a JOIN sessions s ON s.account = a.id
+                WHERE s.taken_to IS NOT NULL AND a.name = ANY(%(names)s) ORDER BY a.id""",
+            {"names": list(names)},
+        )
+        return dict(rows)
+
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._execute(

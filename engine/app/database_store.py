@@ -184,6 +184,9 @@ async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLA
         await _agree_on_lease(connection, config.node)
         keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
+        if away := await rows.sessions_away(wanted):
+            account, place = next(iter(away.items()))
+            log.warning("node_sessions_away", count=len(away), accounts=len(wanted), account=account, place=place)
         generation = await present_generation(connection)  # before the look: a reload in between is a later one
         stored = await rows.listed()
         if stored == wanted:

@@ -153,6 +153,23 @@ NODE: Final = (
         {"nodes": "how many other nodes the store has"},
     ),
     _node(
+        "node_sessions_away",
+        "warning",
+        "⚠️",
+        lambda of: (
+            f"{of['count']} of {of['accounts']} accounts run at no node, for their sessions were taken out of the "
+            f"database: that of {one_line(of['account'])} to {one_line(of['place'])}. Bring them back with "
+            "'session bring', or use the config of those files"
+        ),
+        "a node starts, and sessions of its accounts were taken away (session take, storage copy)",
+        {
+            "count": "how many accounts",
+            "accounts": "how many the config has",
+            "account": "the first of them",
+            "place": "where its session is",
+        },
+    ),
+    _node(
         "node_configs_older",
         "warning",
         "⚠️",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+import structlog
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
@@ -36,6 +37,23 @@ async def test_the_first_start_makes_tables_and_accounts(empty_store_url: str) -
     assert await stored(empty_store_url) == {"A": "*", "B": "eu-*"}
     await prepare(address, config_of(A="us-1", C="*"))
     assert await stored(empty_store_url) == {"A": "us-1", "C": "*"}
+
+
+async def test_accounts_whose_sessions_were_taken_away_are_told_of(store_url: str) -> None:
+    """Nobody runs them, and a node that has nothing else to run would be silent about it."""
+    address, config = StoreAddress.parse(store_url), config_of(A="*", B="*")
+    with structlog.testing.capture_logs() as told:
+        await prepare(address, config)
+        async with connected(store_url) as connection:
+            await connection.execute(
+                """INSERT INTO sessions (account, dc_id, key, login, taken_to)
+                    SELECT id, 2, '', '', '/b.session' FROM accounts WHERE name = 'B'"""
+            )
+        assert told == []
+        await prepare(address, config)
+    [line] = told
+    assert line.items() >= {"event": "node_sessions_away", "count": 1, "accounts": 2, "account": "B"}.items()
+    assert line["place"] == "/b.session"
 
 
 async def test_other_accounts_than_those_of_a_living_node_are_refused(store_url: str) -> None:
