@@ -81,6 +81,7 @@ class CommandInbox:
     async def run(self) -> None:
         """Carry commands out until cancelled."""
         line: CommandLine | None = None
+        self._running = set(self._answers)  # what else ran before an error was cancelled with it, and is done again
         try:
             async with anyio.create_task_group() as tasks:
                 while True:
