@@ -49,9 +49,7 @@ class WorkerProcess:
     @classmethod
     def start(cls, config: Config, number: int) -> "WorkerProcess":
         """Start the process, which waits for its config then. Raises ``OSError``."""
-        orders, to_worker = os.pipe()
-        from_log, lines = os.pipe()
-        from_output, output = os.pipe()
+        orders, to_worker, from_log, lines, from_output, output = _pipes(3)
         numbers = map(str, (number, os.getpid(), orders, lines))
         words = [*_interpreter(), "-m", MODULE, str(config.path), *numbers]
         try:
@@ -161,6 +159,19 @@ class WorkerProcess:
         if text:
             self.last_said = text[:SHOWN]
             log.warning("worker_output", worker=self.number, detail=self.last_said)
+
+
+def _pipes(count: int) -> list[int]:
+    """Return both ends of so many pipes, or none at all. Raises ``OSError``."""
+    made: list[int] = []
+    try:
+        for _ in range(count):
+            made += os.pipe()
+    except OSError:
+        for descriptor in made:
+            os.close(descriptor)
+        raise
+    return made
 
 
 def _interpreter() -> list[str]:

@@ -1,18 +1,37 @@
 """What the parent of workers writes to one of them."""
 
+import errno
 import os
 import pickle
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
+from unittest.mock import patch
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from engine.app.worker import BEAT, STOP
 from engine.app.worker_process import WorkerProcess
 from tests.engine.app.test_workers import config
 from tests.timeouts import TIMEOUT
+
+
+def test_a_worker_without_room_for_its_pipes_leaves_none_open(tmp_path: Path) -> None:
+    """It is tried again for as long as descriptors are few, which would make them fewer."""
+    before = os.listdir("/dev/fd")
+    made = iter([os.pipe(), os.pipe()])
+    with (
+        patch.object(os, "pipe", side_effect=lambda: next(made, None) or _refuse()),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        WorkerProcess.start(config(tmp_path, "{name: eu, workers: 2}"), 1)
+    assert os.listdir("/dev/fd") == before
+
+
+def _refuse() -> NoReturn:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 async def test_no_order_comes_between_the_parts_of_a_config(tmp_path: Path) -> None:
