@@ -69,8 +69,6 @@ class StoredLoginRow:
     path: Path
     mark: str
     """Where it goes."""
-    taken: bool
-    """Whether an earlier try has marked it so."""
 
 
 # --- into the database -----------------------------------------------------------------------------------------------
@@ -221,7 +219,7 @@ def stored_logins(
         path = sessions[account]
         if os.path.lexists(path) and not (taken_to == mark and _login_of(path) == login):
             raise CopyRefused(f"{path}: there is a file already, and it is not overwritten; move it away")
-        found.append(StoredLoginRow(account, number, login, path, mark, taken_to is not None))
+        found.append(StoredLoginRow(account, number, login, path, mark))
     return found, elsewhere
 
 

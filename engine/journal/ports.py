@@ -243,7 +243,3 @@ class JournalRecords(Protocol):
 
     def count(self, account: str, life: int) -> int:
         """Return how many entries a life has, those included that cannot be read."""
-
-
-OpenRecords = Callable[[], JournalRecords]
-"""Opens the read side of a journal; raises what the store raises that cannot be read."""

@@ -43,11 +43,6 @@ class Watcher:
         """Return when the first of the lives may be declared dead, if its beat stays the same; None without any."""
         return min((seen.since + self.times.lease for seen in self.watch.sights.values()), default=None)
 
-    @property
-    def has_wishes(self) -> bool:
-        """Whether there is something to tell the store."""
-        return bool(self._wishes)
-
     async def tell(self, line: StoreLine) -> int:
         """Tell the store what was decided; return how many lives it has ended. Raises ``StoreSilent``.
 
