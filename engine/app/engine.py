@@ -422,7 +422,7 @@ class Engine:
             self._commands_changed,
             parts.look,
             reloader.answer,
-            lambda: unwritten(parts.journal),
+            lambda: unwritten(parts.journal, "" if self.node is None else self.node.silence),
         )
 
         page = EnginePageSource(self, self.node)

@@ -62,10 +62,14 @@ class JournalTrouble:
         self.incidents.storage_trouble(failure)
 
 
-def unwritten(journal: JournalStore) -> Unwritten | None:
-    """Return what the journal could not write yet; None if nothing keeps it from writing."""
-    trouble = journal.pulse.trouble
-    return None if trouble is None else Unwritten(journal.waiting, trouble.detail)
+def unwritten(journal: JournalStore, silence: str) -> Unwritten | None:
+    """Return what the journal could not write yet; None if nothing keeps it from writing.
+
+    ``silence`` says why a node has no lease: nothing is written then, and what is stored of its accounts is older.
+    """
+    if (trouble := journal.pulse.trouble) is not None:
+        return Unwritten(journal.waiting, trouble.detail)
+    return Unwritten(journal.waiting, silence) if silence else None
 
 
 def database_replaced(done: Rescue) -> None:

@@ -169,6 +169,17 @@ class EngineNode:
             self.work.begin_again({name: self.holder.accounts[name] for name in again if name in self.holder.accounts})
             self.holder.beat_soon()  # what is another node's now is given up
 
+    @property
+    def silence(self) -> str:
+        """Why there is no lease, if the store does not answer; empty otherwise."""
+        return "" if self.holder is None or self.holder.may_act else self.holder.silence
+
+    @property
+    def silent_for(self) -> float:
+        """For how many seconds the store has confirmed nothing, if there is no lease for that reason; 0 otherwise."""
+        holder = self.holder
+        return max(0.0, holder.clock.now() - holder.hold.confirmed) if holder is not None and self.silence else 0.0
+
     def told(self) -> str:
         """Return what a screen says of the node, as it is now."""
         name = one_line(self.config.node.known_as)

@@ -76,12 +76,15 @@ class OutwardParts:
         journal, dispatcher = self.parts.journal, self.jobs.dispatcher
         pulse, stopping = journal.pulse, self.parts.fleet.stop.is_set()
         expected, overdue = (0, 0) if self._signs is None or stopping else self._signs.count()
+        trouble, behind, node = pulse.trouble.detail if pulse.trouble is not None else "", pulse.behind, self.page.node
+        if node is not None and not stopping and node.silence:  # no row waits then: nothing is done
+            trouble, behind = trouble or node.silence, max(behind, node.silent_for)
         return Vitals(
             loop_late=self._lag.late,
-            journal_behind=pulse.behind,
+            journal_behind=behind,
             journal_silent=pulse.silent,
             journal_rows=journal.waiting,
-            journal_trouble=pulse.trouble.detail if pulse.trouble is not None else "",
+            journal_trouble=trouble,
             dispatcher_silent=0.0 if dispatcher is None or stopping else dispatcher.silent,
             signs_expected=expected,
             signs_overdue=overdue,

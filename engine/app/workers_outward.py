@@ -19,6 +19,7 @@ from engine.app.stop import Stop
 from engine.app.workers_control import WorkersControl
 from engine.config import Config
 from engine.config.web import WebSection
+from engine.console.account_status import UNKNOWN
 from engine.console.status import EngineInfo
 from engine.control.protocol import Request, Verb
 from engine.fleet.watchers import Watcher
@@ -77,10 +78,15 @@ class WorkersOutward:
         return Vitals(**found)
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many of the accounts here are in each state."""
+        """Return how many of the accounts here are in each state.
+
+        Workers that share a file have all accounts of the config: one that none of them has is ``unknown``.
+        """
         counts = Counter[str]()
         for report in self._reports.values():
             counts.update(report.counts)
+        if self.config.storage.database is None and (missing := len(self.config.accounts) - counts.total()) > 0:
+            counts[UNKNOWN] += missing
         return counts
 
     def status(self) -> str:

@@ -129,7 +129,8 @@ class LeaseHolder:
     _stop: asyncio.TimerHandle | None = field(default=None, init=False)
     _stop_at: float = field(default=math.inf, init=False)
     """When the links are aborted, by the node's clock."""
-    _silent: bool = field(default=False, init=False)
+    silence: str = field(default="", init=False)
+    """Why the store gives no answer; empty while it does."""
     _failures: int = field(default=0, init=False)
     """How many attempts without a lease have failed in a row."""
     _tasks: TaskGroup = field(init=False)
@@ -283,10 +284,10 @@ class LeaseHolder:
             line.close()
         self.watcher.lost()
         self._former_watch.lost()
-        if not self._silent:
-            self._silent = True
+        if not self.silence:
             left = max(self._stop_at - self.clock.now(), 0.0)
             log.warning("node_store_silent", detail=str(why), left=None if math.isinf(left) else left)
+        self.silence = str(why)
         self._due = anyio.current_time() + self._pause()
 
     def _pause(self) -> float:
@@ -338,7 +339,7 @@ class LeaseHolder:
         except LifeOver:
             self._number = 0
         else:
-            self._number, self._silent, self._failures = 0, False, 0
+            self._number, self.silence, self._failures = 0, "", 0
             self.began, self.report, self.has_unknown = self.clock.now(), None, False
             self.life_begun(number)
             self._on(LifeGiven(life=number, asked=asked))
@@ -378,8 +379,8 @@ class LeaseHolder:
             return
         self.watcher.answered(asked, report.server, report.others, settled=report.settled)
         self.report, self.has_unknown = report, has_unknown
-        if self._silent:
-            self._silent = False
+        if self.silence:
+            self.silence = ""
             log.info("node_store_answers", life=life)
         self._expect_death()
         self.confirmed.notify()

@@ -11,7 +11,7 @@ from attrs import asdict, define, field
 
 from engine.app.stop import Stop
 from engine.app.workers_control import WorkersControl
-from engine.app.workers_outward import LATE_AFTER, WorkersOutward
+from engine.app.workers_outward import LATE_AFTER, WorkerReport, WorkersOutward
 from engine.config import load
 from engine.control import ControlServer, Request, Verb, ask
 from engine.control.handlers import ControlHandlers
@@ -171,7 +171,7 @@ async def test_the_parent_reports_the_worst_of_its_workers(tmp_path: Path) -> No
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outward.follow)
             with anyio.fail_after(TIMEOUT):
-                while not outward.counts():
+                while not outward._reports:
                     await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
         at = outward.vitals()
@@ -181,6 +181,20 @@ async def test_the_parent_reports_the_worst_of_its_workers(tmp_path: Path) -> No
         for number, report in outward._reports.items():
             outward._reports[number] = type(report)(report.at - 100.0, report.vitals, report.counts, report.needed)
         assert outward.vitals().loop_late >= 100.0
+
+
+async def test_accounts_that_no_worker_has_are_not_ready(tmp_path: Path) -> None:
+    """Without a lease all workers have none, such as on a full disk, and nobody is connected; so before the first."""
+    (tmp_path / "config.yaml").write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        "accounts: [{name: A, session: a}, {name: B, session: b}]\n"
+    )
+    control = WorkersControl(ACCOUNTS, dict, 1.0)
+    outward = WorkersOutward(load(tmp_path / "config.yaml"), control, Stop(), None, dict)
+    outward._reports[1] = WorkerReport(0.0, Vitals(), {"healthy": 0}, 0)
+    assert outward.health.readiness().problems == ["0 of 2 accounts are healthy, and ready_when is 90 % (2 unknown)"]
+    outward._reports[1] = WorkerReport(0.0, Vitals(), {"healthy": 1, "paused": 1}, 0)
+    assert outward.counts() == {"healthy": 1, "paused": 1}
 
 
 async def test_an_engine_without_a_parent_reports_to_nobody(tmp_path: Path) -> None:

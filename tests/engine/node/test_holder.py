@@ -76,11 +76,13 @@ async def test_a_life_past_its_deadline_never_beats_again() -> None:
         await anyio.sleep(7)
         node.way.before = None
         await anyio.sleep(13)
+        assert node.holder.silence == "the store cannot be reached"
         beats = len(times_of(node, "beat"))
         node.way.before = 0.0
         back = anyio.current_time()
         await anyio.sleep(8)
         assert len(node.begun) == 2
+        assert not node.holder.silence
         assert [row.alive for row in node.store.rows.values()] == [False, True]
         assert node.store.rows[node.begun[0]].beat <= beats
         assert len(node.work.acting) == 2
