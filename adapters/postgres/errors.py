@@ -101,7 +101,8 @@ _READ_ONLY: Final = _Cause(
     "name all servers in the address and add '?target_session_attrs=read-write'",
 )
 _LOGIN: Final = _Cause(
-    "the server refuses this user or password", "mend them in storage.database, or in the variable that it names"
+    "the server refuses this user or password",
+    "mend them in storage.database, or in the variable that it names (a % of the password is %25 there)",
 )
 _NO_DATABASE: Final = _Cause("the server has no such database", "create it with 'createdb', or mend the name")
 _RIGHTS: Final = _Cause("this user may not do that in the database", "make it the owner of the database")

@@ -77,7 +77,7 @@ def _why_none(at: AccountPlace | None, answer: str | None, timeout: float) -> st
     from adapters.postgres.account_commands import NoOutcome  # noqa: PLC0415 - as above
 
     if at is None:
-        return "the nodes that run do not have it; if the config is newer than they are, start them again"
+        return "the nodes that run do not have it; if the config is newer than they are, 'reload' it on each of them"
     if at.taken_to is not None:
         return f"its session was taken to {at.taken_to}, so no node has it; bring it back with 'session bring'"
     if answer == NoOutcome.CROWDED:

@@ -53,7 +53,10 @@ async def test_an_unknown_database(postgres: PostgresServer) -> None:
 
 async def test_a_wrong_password_and_an_unknown_user(guarded: PostgresServer) -> None:
     """Both are what the server does not tell apart, and so is a password that was forgotten."""
-    remedy = "the server refuses this user or password; mend them in storage.database, or in the variable that it names"
+    remedy = (
+        "the server refuses this user or password; mend them in storage.database, or in the variable that it names "
+        "(a % of the password is %25 there)"
+    )
     for user in (f"{GUARDED}:wrong", GUARDED, "stranger"):
         said = str(await refusal(guarded.url(user=user)))
         assert said == f"postgresql://{user.split(':', maxsplit=1)[0]}@{guarded.directory}/postgres: {remedy}"
