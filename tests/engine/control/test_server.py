@@ -182,9 +182,10 @@ async def test_a_command_that_takes_too_long_is_answered_for(tmp_path: Path) -> 
 
 
 async def test_an_engine_that_cannot_listen_runs_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory that takes no socket costs the commands, not the engine: one sentence says so."""
+    """A place that takes no socket costs the commands, not the engine: one sentence says so."""
     monkeypatch.setattr(watchers, "PAUSES", (0.01,))
+    (tmp_path / "file").touch()  # a directory that is only missing is made
     with capture_logs() as logged, anyio.move_on_after(0.3):
-        await ControlServer(tmp_path / "missing" / "engine.sock", Engine()).run()
+        await ControlServer(tmp_path / "file" / "engine.sock", Engine()).run()
     (event,) = logged  # told once, however often it is tried
     assert "pause, resume and retry cannot reach this engine" in render(event["event"], event)
