@@ -169,7 +169,7 @@ def take(
     if os.path.lexists(path):
         raise FileExistsError(17, "file exists", str(path))
     create_directories(path.parent)
-    to = _place(path)
+    to = place_of(path)
     if len(to) > MAX_SHOWN or not to.isprintable():
         raise NotASession("the path is too long, or cannot be printed; name another one")
     with (
@@ -229,10 +229,11 @@ def _finish(address: StoreAddress, account: str, path: Path) -> bool:
 
 def _unfinished(path: Path) -> str:
     """Return what stands in the store as long as the file has its name."""
-    return f"{_place(path)} ({UNFINISHED})"
+    return f"{place_of(path)} ({UNFINISHED})"
 
 
-def _place(path: Path) -> str:
+def place_of(path: Path) -> str:
+    """Return what a store says of a file to which a session was taken: path and host, in characters that it has."""
     text = f"{os.path.abspath(path)} on {socket.gethostname()}"
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -6,7 +6,6 @@ rows are marked as taken to them; only then the files get their names.
 """
 
 import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from adapters.postgres.session_contents import (
     session_writes,
     unfinished_file,
 )
+from adapters.postgres.session_moves import place_of
 from adapters.postgres.session_sql import entity_of, storable, stored_entity
 from adapters.session import file as files
 from adapters.session.backup import BROUGHT, set_aside
@@ -191,7 +191,7 @@ def unfinished_marks(side: PostgresSide) -> dict[str, str]:
 
 def mark_of(path: Path) -> str:
     """Return the mark of a file that is not put aside yet."""
-    return _place(path, f" ({UNFINISHED})")
+    return f"{place_of(path)} ({UNFINISHED})"
 
 
 # --- out of the database ---------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def stored_logins(
     found: list[StoredLoginRow] = []
     elsewhere: list[tuple[str, str]] = []
     for account, number, login, taken_to in side.store.rows(_STORED):
-        mark = _place(sessions[account]) if account in sessions else ""
+        mark = place_of(sessions[account]) if account in sessions else ""
         if taken_to is not None and taken_to != mark:
             elsewhere.append((account, taken_to))
             continue
@@ -259,7 +259,3 @@ def remove_unfinished(logins: Sequence[StoredLoginRow]) -> None:
     """Delete the files that have not got their names."""
     for login in logins:
         files.remove(unfinished_file(login.path))
-
-
-def _place(path: Path, more: str = "") -> str:
-    return f"{os.path.abspath(path)} on {socket.gethostname()}{more}"

@@ -15,7 +15,7 @@ from telethon.tl.types import InputDocument, User
 
 from adapters.postgres import session_moves
 from adapters.postgres.address import StoreAddress
-from adapters.postgres.session_moves import Brought, bring, prepare_store, take, unfinished
+from adapters.postgres.session_moves import Brought, bring, place_of, prepare_store, take, unfinished
 from adapters.session import HoldfastSession, SessionHeld
 from adapters.session.contents import key_fingerprint
 from adapters.session.errors import NotASession, SessionError, SessionNotSaved, SessionTaken
@@ -351,3 +351,8 @@ def test_an_account_that_leaves_the_config_keeps_its_login(
     asyncio.run(remove())
     assert account.key() == KEY
     assert account.execute("SELECT name FROM accounts") == [("A",)]
+
+
+def test_a_path_that_is_no_text_can_be_stored() -> None:
+    """A name of a file is bytes, and what a database has is text."""
+    assert place_of(Path("/a/\udcff.session")).encode().startswith(rb"/a/\udcff.session on ")
