@@ -146,16 +146,22 @@ CLAIM: Final = f"""WITH asked AS (
 
 END_PARTS: Final = "SELECT end_parts_of_the_dead(%s, %s)"
 """(seconds since their death, now)"""
-TAKE_OVER: Final = f"""WITH free AS (
+TAKE_OVER: Final = f"""WITH known AS (
+        SELECT * FROM unnest(%s::bigint[], %s::text[]) AS given (number, channel)),
+    free AS (
         SELECT alerts.incident, alerts.channel, incidents.closed, (SELECT number FROM incident_parts AS own
             WHERE own.incident = alerts.incident AND own.life = %s AND own.closed IS NULL ORDER BY 1 LIMIT 1) AS own
         FROM alerts LEFT JOIN incidents ON id = incident
-        WHERE NOT over AND channel = ANY(%s::text[]) AND {_NOBODY} AND (due <= %s OR incidents.closed IS NOT NULL)
+        WHERE NOT over AND channel = ANY(%s::text[]) AND ({_NOBODY} AND (due <= %s OR incidents.closed IS NOT NULL)
+            OR alerts.life = %s AND incidents.closed IS NOT NULL AND NOT EXISTS (
+                SELECT FROM known WHERE known.number = alerts.number AND known.channel = alerts.channel))
         ORDER BY due, 1, 2 LIMIT 100 FOR UPDATE OF alerts SKIP LOCKED)
     UPDATE alerts SET life = %s, number = coalesce(free.own, alerts.number) FROM free
     WHERE alerts.incident = free.incident AND alerts.channel = free.channel
     RETURNING alerts.number, alerts.channel, message, due, told, messages, tries, about, free.closed"""
-"""(life, channels, now, life): claims what is to be sent and was nobody's, or a dead node's."""
+"""(numbers and channels that the node knows, life, channels, now, life, life): claims what is to be sent and was
+nobody's, or a dead node's. What this node has claimed and knows nothing of is nobody's, too: its own incident was over
+before it had the answer."""
 
 
 def alike(incident: Incident) -> str:

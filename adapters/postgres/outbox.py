@@ -116,12 +116,16 @@ class PostgresOutbox:
             (mine if new.message is not None and new.due is not None and new.due <= now else others).append(new)
         return AlertClaim(mine=tuple(mine), others=tuple(others))
 
-    async def take_over(self, channels: Collection[str], now: float) -> tuple[ChannelAlert, ...]:
+    async def take_over(
+        self, channels: Collection[str], now: float, known: Collection[tuple[int, str]] = ()
+    ) -> tuple[ChannelAlert, ...]:
         """Return what is to be sent by these channels and was nobody's, or a dead node's: it is this node's now.
 
-        The alert of an incident that is over meanwhile says so; what follows from that is the law's. At most a hundred.
+        So is what this node has claimed of incidents that are over, but for what it knows (``known``, by number and
+        channel). The alert of an incident that is over says so; what follows from that is the law's. At most a hundred.
         """
-        values = (self.life, list(channels), now, self.life)
+        numbers, of_channels = [number for number, _ in known], [channel for _, channel in known]
+        values = (numbers, of_channels, self.life, list(channels), now, self.life, self.life)
         _, rows = await self.link.transact([(of_alerts.END_PARTS, (ORPHANED, now)), (of_alerts.TAKE_OVER, values)])
         found = []
         for *row, closed in rows:
@@ -141,13 +145,14 @@ def _answered(alert: ChannelAlert, answer: str, stored: Sequence[Any], now: floa
     ``now``: nobody was to send it, and this node is from now on. ``mine``: it was already. ``other``: another one is.
     ``unknown``: it is not stored yet. ``no``: it is over, or only this node thinks that its incident is.
     """
-    if answer == "mine":
-        return alert
     if answer == "no":
         return evolve(alert, message=None, due=None, dropped=True)
     if answer == "unknown":
         return evolve(alert, due=now + ASK_AGAIN)
     message, due, told, messages, tries = stored
+    # More messages than this node knows of: ``take_over`` has just made it its own, and has not said so here yet.
+    if answer == "mine" and messages <= alert.messages:
+        return alert
     known = evolve(alert, told=told, messages=messages)
     if answer == "other":
         return evolve(known, due=now + ASK_AGAIN)

@@ -156,7 +156,9 @@ class SharedOutbox(Outbox):
             others=tuple(evolve(each, due=now + ASK_AGAIN) for each, other in zip(alerts, told, strict=True) if other),
         )
 
-    async def take_over(self, channels: Collection[str], now: float) -> tuple[ChannelAlert, ...]:
+    async def take_over(
+        self, channels: Collection[str], now: float, known: Collection[tuple[int, str]] = ()
+    ) -> tuple[ChannelAlert, ...]:
         """Return nothing: the next life of a dead node, which its parent starts, goes on with all that it has left."""
         return ()
 

@@ -283,8 +283,9 @@ class Delivery:
         while (claims := self.claims) is not None:
             await anyio.sleep(ASK_EVERY)
             with suppress(Exception):  # a store that does not answer is told of elsewhere
-                now = self.clock.now()
-                found = await claims.take_over(list(self.outlets), now)
+                now, known = self.clock.now(), self._alerts.keys() | self._sent
+                await self.storage.flush()
+                found = await claims.take_over(list(self.outlets), now, known)
                 await self.storage.save(self._put(self._gone_on(alert, now) for alert in found), now)
 
     def _gone_on(self, alert: ChannelAlert, now: float) -> ChannelAlert:

@@ -78,8 +78,13 @@ class AlertClaims(Protocol):
         Raises an exception if that is not known.
         """
 
-    async def take_over(self, channels: Collection[str], now: float) -> Sequence[ChannelAlert]:
+    async def take_over(
+        self, channels: Collection[str], now: float, known: Collection[tuple[int, str]]
+    ) -> Sequence[ChannelAlert]:
         """Return what is to be sent by these channels and was nobody's, or a dead node's: it is this node's now.
+
+        So is what this node has claimed of incidents that are over, but for what it knows: ``known``, by number and
+        channel. It may have had the answer to its claim when its own incident was over. Call ``flush`` before.
 
         The alert of an incident that is over meanwhile says so, and still has the message from before.
         """

@@ -361,6 +361,55 @@ async def test_the_end_is_told_when_it_is_over_for_all(fleet: PostgresIncidentDa
         assert fleet.rows("SELECT over, messages FROM alerts") == [(True, 2)]
 
 
+@pytest.mark.parametrize("order", ["says so before", "says so after"])
+async def test_a_claim_whose_answer_comes_too_late_loses_no_end(fleet: PostgresIncidentDatabase, order: str) -> None:
+    """A node whose own incident ends meanwhile, of which nothing was told as far as it knows, hears what was told."""
+    async with nodes(fleet, "one", "two") as [(one, first), (two, second)]:
+        mine, other = await shared_alerts(one, first, two, second)
+        told = evolve(mine, message=MessageKind.REPEATED, due=first.now + 500, told=first.now, messages=1)
+        await one.outbox.save([told], first.now)
+        seen = len(first.changes)
+        first.tell(*map(well, names(12)))
+        first.wait(400)
+        await keep(one, first, evolve(told, message=MessageKind.CLOSED, due=first.now), seen)
+        second.tell(*map(well, names(12)))
+        second.wait(400)
+        (closed,) = [each.incident for each in second.changes if isinstance(each, Closed)]
+        stale = evolve(other, about=about(closed), message=None, due=None)
+        assert stale.over
+        if order == "says so before":
+            await keep(two, second, stale)
+            await two.outbox.claim([other], second.now)  # the answer never arrives
+        else:
+            await two.outbox.claim([other], second.now)
+            await keep(two, second, stale)
+        await two.outbox.flush()
+        assert fleet.rows("SELECT messages, over FROM alerts") == [(1, False)]
+        knows = [(other.about.id, CHANNEL)]
+        if order == "says so before":
+            assert await two.outbox.take_over([CHANNEL], second.now, knows) == ()
+        (found,) = await two.outbox.take_over([CHANNEL], second.now)
+        assert (found.told, found.messages, found.about.closed is not None) == (told.told, 1, True)
+
+
+async def test_what_a_node_has_taken_over_a_moment_ago_is_known_as_it_was_told(
+    fleet: PostgresIncidentDatabase,
+) -> None:
+    """Its claim knows more than it does: the message that another node has sent is not sent again."""
+    async with nodes(fleet, "one", "two") as [(one, first), (two, second)]:
+        mine, other = await shared_alerts(one, first, two, second)
+        told = evolve(mine, message=MessageKind.REPEATED, due=first.now + 500, told=first.now, messages=1)
+        await one.outbox.save([told], first.now)
+        await one.outbox.flush()
+        fleet.die(one.life)
+        assert len(await two.outbox.take_over([CHANNEL], first.now + 500)) == 1
+        claim = await two.outbox.claim([other], second.now)
+        assert claim.mine == ()
+        assert [(each.message, each.told, each.messages) for each in claim.others] == [
+            (MessageKind.REPEATED, told.told, 1)
+        ]
+
+
 async def test_a_message_of_which_no_other_node_knows_is_taken_over(fleet: PostgresIncidentDatabase) -> None:
     """When it is due, by one node; one that is not due yet stays."""
     async with nodes(fleet, "one", "two", "three") as [(one, law), (two, _), (three, _)]:

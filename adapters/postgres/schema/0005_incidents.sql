@@ -139,6 +139,12 @@ BEGIN
         UPDATE alerts SET life = NULL WHERE incident = which AND channel = channel_ AND life = life_ AND NOT over;
         RETURN;
     END IF;
+    IF EXISTS (SELECT FROM alerts
+            WHERE incident = which AND channel = channel_ AND life = life_ AND NOT over AND messages > messages_) THEN
+        -- It has claimed this alert, and does not know yet what was told: nobody's, as before, for whoever asks next.
+        UPDATE alerts SET life = NULL WHERE incident = which AND channel = channel_ AND life = life_;
+        RETURN;
+    END IF;
     IF goes_on AND NOT EXISTS (
         SELECT FROM incident_parts WHERE incident = which AND life = life_ AND closed IS NULL) THEN
         keeper := NULL;  -- this node would not hear of the end

@@ -38,7 +38,9 @@ class FakeClaims:
             return Answer(tuple(alerts))
         return Answer((), tuple(evolve(each, due=now + 10, told=self.told) for each in alerts))
 
-    async def take_over(self, channels: Collection[str], now: float) -> Sequence[ChannelAlert]:
+    async def take_over(
+        self, channels: Collection[str], now: float, known: Collection[tuple[int, str]]
+    ) -> Sequence[ChannelAlert]:
         if self.fails is not None:
             raise self.fails
         found, self.left = [each for each in self.left if each.channel in channels], []
