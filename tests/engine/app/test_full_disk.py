@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from tests.engine.harness import EngineHarness, all_are
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 
@@ -37,6 +39,14 @@ def fill(file: Path) -> None:
                 filler.write(bytes(4096))
         except OSError:
             return
+
+
+async def use_up_the_log(harness: EngineHarness, dc: Sandbox) -> None:
+    """Have the engine write until nothing fits: the database's log may have room from before the disk was full."""
+    with anyio.fail_after(TIMEOUT):
+        while "journal waits" not in harness.text:
+            await dc.inject(Fault(FaultKind.RESET))
+            await anyio.sleep(0.3)
 
 
 async def test_a_full_disk_for_logs_changes_nothing_else(harness: EngineHarness) -> None:
@@ -71,8 +81,7 @@ async def test_commands_know_that_the_database_is_older(harness: EngineHarness) 
                 # As below: nobody reads the database until the disk is full.
                 await harness.until(lambda harness: "Successfully connected" in harness.text)
                 fill(filler)
-                await dc.inject(Fault(FaultKind.RESET))
-                await harness.until(lambda harness: "journal waits" in harness.text)
+                await use_up_the_log(harness, dc)
                 code, printed = await harness.command("status", "config.yaml")
                 listed = await harness.command("incidents", "config.yaml", "--open")
                 code_json, asked = await harness.command("status", "config.yaml", "--json")
@@ -98,8 +107,7 @@ async def test_a_full_disk_for_the_database_ends_no_run(harness: EngineHarness, 
                 # file a little later, and then the log, begun again, has room.
                 await harness.until(lambda harness: "Successfully connected" in harness.text)
                 fill(filler)
-                await dc.inject(Fault(FaultKind.RESET))
-                await harness.until(lambda harness: "journal waits" in harness.text)
+                await use_up_the_log(harness, dc)
                 await harness.until(lambda harness: harness.text.count("Successfully") > 1)
                 if freed:
                     filler.unlink()
@@ -110,4 +118,4 @@ async def test_a_full_disk_for_the_database_ends_no_run(harness: EngineHarness, 
     assert "Traceback" not in harness.text
     assert ("could not be saved in time" in harness.text) is not freed
     assert (said[-1] == "Closed") is freed
-    assert said.count("Connected") == 2 or not freed
+    assert said.count("Connected") == harness.text.count("Successfully") or not freed
