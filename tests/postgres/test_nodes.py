@@ -30,17 +30,6 @@ async def b(store_url: str, a: Node) -> AsyncIterator[Node]:
         yield it
 
 
-async def test_a_beat_counts_and_shows_the_others(a: Node, b: Node) -> None:
-    """One statement says everything that a node has to know."""
-    await b.beat()
-    answer = await a.beat()
-    assert answer.beat == 1
-    assert answer.others == {b.life: 1}
-    assert (answer.accounts, answer.epochs, answer.draining, answer.has_free, answer.has_moves) == (0, 0, *[False] * 3)
-    assert (await a.beat()).beat == 2
-    assert (await b.beat()).server == answer.server
-
-
 async def test_a_life_that_is_over_never_beats_again(a: Node, b: Node) -> None:
     """Neither after a death nor after its own end, and a number that nobody began has no beat either."""
     assert await b.nodes.end(a.life, WHY)
@@ -110,14 +99,6 @@ async def test_a_life_is_asked_for_again_under_its_number(a: Node) -> None:
         await a.nodes.begin(a.life, a.entry)
 
 
-async def test_a_new_life_ends_the_one_before_in_the_same_transaction(a: Node) -> None:
-    """A node that comes back after an outage need not wait until the others see its own silence."""
-    before = a.life
-    await a.begin()
-    assert [(each.life, each.epoch) for each in await a.nodes.living()] == [(a.life, 2)]
-    assert await a.nodes.beat(before) is None
-
-
 async def test_lives_that_are_long_over_leave_the_store(a: Node) -> None:
     """A node that begins a life every day for years does not fill it."""
     for _ in range(KEPT_LIVES + 3):
@@ -125,18 +106,6 @@ async def test_lives_that_are_long_over_leave_the_store(a: Node) -> None:
         await a.accounts.free_accounts_of_the_dead()
     [[lives]] = await a.connection.execute("SELECT count(*) FROM nodes")
     assert lives == KEPT_LIVES
-
-
-async def test_a_death_needs_the_beat_and_the_server_that_the_watcher_saw(a: Node, b: Node) -> None:
-    """A beat that came meanwhile, or another server, saves the life."""
-    seen = await a.beat()
-    server = (await b.beat()).server
-    await a.beat()
-    assert not await b.nodes.declare_dead(a.life, seen.beat, server)
-    assert not await b.nodes.declare_dead(a.life, seen.beat + 1, "another server")
-    assert await b.nodes.declare_dead(a.life, seen.beat + 1, server)
-    assert not await b.nodes.declare_dead(a.life, seen.beat + 1, server)
-    assert await a.nodes.beat(a.life) is None
 
 
 async def test_a_death_waits_for_a_write_that_has_the_fence(store_url: str, a: Node, b: Node) -> None:
