@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
+    from adapters.postgres.accounts import AccountRows
     from adapters.postgres.address import StoreAddress, is_store_address
     from adapters.postgres.checks import Durability, durability
     from adapters.postgres.connect import StoreConnection, StorePool, StoreTimeouts
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     )
     from adapters.postgres.fence import FENCE, fence
     from adapters.postgres.migrate import migrate, require_schema
-    from adapters.postgres.nodes import BeatAnswer, LivingNode, NodeEntry, NodeRows
+    from adapters.postgres.nodes import NodeRows
+    from adapters.stores.nodes import AccountGroup, BeatAnswer, ClaimedAccount, LivingNode, NodeEntry
 
 __all__ = [
     "FENCE",
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adapters.postgres.accounts": ("AccountGroup", "AccountRows", "ClaimedAccount"),
+    "adapters.postgres.accounts": ("AccountRows",),
     "adapters.postgres.address": ("StoreAddress", "is_store_address"),
     "adapters.postgres.checks": ("Durability", "durability"),
     "adapters.postgres.connect": ("StoreConnection", "StorePool", "StoreTimeouts"),
@@ -72,7 +73,8 @@ _HOMES = {
     ),
     "adapters.postgres.fence": ("FENCE", "fence"),
     "adapters.postgres.migrate": ("migrate", "require_schema"),
-    "adapters.postgres.nodes": ("BeatAnswer", "LivingNode", "NodeEntry", "NodeRows"),
+    "adapters.postgres.nodes": ("NodeRows",),
+    "adapters.stores.nodes": ("AccountGroup", "BeatAnswer", "ClaimedAccount", "LivingNode", "NodeEntry"),
 }
 """The module of each name, which is imported when the name is first asked for."""
 

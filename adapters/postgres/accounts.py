@@ -14,7 +14,8 @@ from attrs import frozen
 
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import CannotMove
-from adapters.postgres.nodes import CLAIMABLE, KNOWN, SERVER, plain
+from adapters.postgres.nodes import CLAIMABLE, KNOWN, SERVER
+from adapters.stores.nodes import AccountGroup, ClaimedAccount, groups_from, plain
 
 _FREE: Final = """
     WITH over AS (SELECT id FROM nodes WHERE state = 'dead' AND NOT freed FOR UPDATE SKIP LOCKED),
@@ -46,26 +47,6 @@ _MOVE: Final = """
         (SELECT count(*) FROM accounts o WHERE o.owner = n.id OR (o.move_to = n.name AND o.id <> a.id))
     FROM (SELECT) AS one LEFT JOIN accounts a ON a.name = %(account)s AND a.hosts <> ''
         LEFT JOIN sessions s ON s.account = a.id LEFT JOIN nodes n ON n.name = %(to)s AND n.state <> 'dead'"""
-
-
-@frozen(kw_only=True)
-class ClaimedAccount:
-    """An account that a life has claimed."""
-
-    name: str
-    epoch: int
-    last_host: str | None
-    """Where it was connected before, None if nowhere yet."""
-
-
-@frozen(kw_only=True)
-class AccountGroup:
-    """The accounts with one pattern of hosts: how many there are, are free, and are owned by each life."""
-
-    hosts: str
-    total: int
-    free: int
-    owned: Mapping[int, int]
 
 
 class AccountRows:
@@ -127,18 +108,7 @@ class AccountRows:
                 GROUP BY 1, 2 ORDER BY 1, 2""",
             {},
         )
-        counts: dict[str, dict[int | None, int]] = {}
-        for hosts, owner, accounts in rows:
-            counts.setdefault(hosts, {})[owner] = accounts
-        return tuple(
-            AccountGroup(
-                hosts=hosts,
-                total=sum(each.values()),
-                free=each.get(None, 0),
-                owned={owner: accounts for owner, accounts in each.items() if owner is not None},
-            )
-            for hosts, each in counts.items()
-        )
+        return groups_from(rows)
 
     async def free_accounts_of_the_dead(self) -> int:
         """Free the accounts of lives that are over, and return how many; to be called before a claim."""

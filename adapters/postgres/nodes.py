@@ -14,17 +14,12 @@ Raises ``StoreUnusable`` whenever the store does not answer. All methods but ``b
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
 from psycopg.types.json import Jsonb
 
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import LeasesDiffer, NodeNameTaken
 from adapters.postgres.fence import fenced
-
-KEPT_LIVES: Final = 20
-"""How many lives of a node the store keeps, the present one among them, for people."""
-_MAX_SHOWN: Final = 100
-"""Characters of a name or a reason that are kept or shown."""
+from adapters.stores.nodes import KEPT_LIVES, MAX_SHOWN, BeatAnswer, LivingNode, NodeEntry, name_taken, plain
 
 SERVER: Final = """(extract(epoch FROM pg_postmaster_start_time())::text || ' ' ||
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"""
@@ -60,57 +55,6 @@ _DIE: Final = """
     FROM d WHERE n.id = d.id RETURNING n.id"""
 _DECLARE_DEAD: Final = _DIE.format(condition=f"AND beat = %(beat)s AND {SERVER} = %(server)s")
 _END: Final = _DIE.format(condition="")
-
-
-@frozen(kw_only=True)
-class NodeEntry:
-    """What a node says of itself when it begins a life."""
-
-    name: str
-    host: str
-    lease: float
-    """Seconds without a beat after which others may declare it dead."""
-    accounts_at_most: int | None = None
-    details: Mapping[str, Any] = field(factory=dict)
-    generation: int = 0
-    """Of the accounts section that its config has."""
-
-
-@frozen(kw_only=True)
-class BeatAnswer:
-    """What the store answers to a beat, all as of one instant."""
-
-    beat: int
-    draining: bool
-    """Whether somebody asked the node to give its accounts away."""
-    server: str
-    settled: bool
-    others: Mapping[int, int]
-    """The beats of the other living lives, by their numbers."""
-    accounts: int
-    """How many accounts the life owns, and the sum of their epochs: what it should have itself."""
-    epochs: int
-    has_free: bool
-    """Whether there is an account that the node might claim."""
-    has_moves: bool
-    """Whether an account of the life is to go to another node, or to be given up."""
-
-
-@frozen(kw_only=True)
-class LivingNode:
-    """A node that is not dead, as everybody sees it."""
-
-    life: int
-    name: str
-    host: str
-    epoch: int
-    beat: int
-    draining: bool
-    lease: float
-    accounts_at_most: int | None
-    accounts: int
-    """How many it owns."""
-    details: Mapping[str, Any]
 
 
 class NodeRows:
@@ -186,14 +130,8 @@ class NodeRows:
             f"SELECT id, beat, host, {SERVER} FROM nodes WHERE name = %(name)s AND state <> 'dead'", {"name": name}
         )
         life, beat, host, server = found[0] if found else (0, 0, "", "")
-        where = f" on host {plain(host)}" if found else ""
-        return NodeNameTaken(
-            f"{self._connection.address}: a node called {plain(name)} is alive already{where}; "
-            "give this one another name (node.name), or stop that one",
-            life=life,
-            beat=beat,
-            server=server,
-        )
+        why = name_taken(self._connection.address, name, host)
+        return NodeNameTaken(why, life=life, beat=beat, server=server)
 
     async def beat(self, life: int) -> BeatAnswer | None:
         """Beat once, and return the answer; None if the life is over."""
@@ -228,7 +166,7 @@ class NodeRows:
 
     async def end(self, life: int, why: str) -> bool:
         """End a life whose links are closed, or whose process is known to be gone; return whether it was not over."""
-        return bool(await self._execute(_END, {"life": life, "why": why[:_MAX_SHOWN]}))
+        return bool(await self._execute(_END, {"life": life, "why": why[:MAX_SHOWN]}))
 
     async def drain(self, name: str) -> bool | None:
         """Ask a node to give its accounts away and to take none, also after its next start, until ``resume``.
@@ -295,8 +233,3 @@ def leases_differ(shown: str, own: float, name: str, lease: float) -> LeasesDiff
         "for each waits that long before it takes another one's accounts. Make the configs equal, or stop the other "
         "nodes first"
     )
-
-
-def plain(name: str) -> str:
-    """Return a name that another program has written as it can stand in a sentence."""
-    return "".join(sign if sign.isprintable() else "?" for sign in name[:_MAX_SHOWN])

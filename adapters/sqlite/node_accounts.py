@@ -6,11 +6,10 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from attrs import frozen
-
 from adapters.sqlite.errors import StorageError
 from adapters.sqlite.node_file import NodeFile
-from adapters.sqlite.nodes import MATCHES, shown
+from adapters.sqlite.nodes import MATCHES
+from adapters.stores.nodes import AccountGroup, ClaimedAccount, groups_from, plain
 
 _CLAIM: Final = f"""
     UPDATE node_accounts SET owner = :life, epoch = epoch + 1, move_to = NULL, last_host = :host, withheld_until = NULL
@@ -28,26 +27,6 @@ _NAMES: Final = "(SELECT value FROM json_each(?))"
 
 class MoveRefused(StorageError):
     """An account cannot go to that node."""
-
-
-@frozen(kw_only=True)
-class ClaimedRow:
-    """An account that a life has claimed."""
-
-    name: str
-    epoch: int
-    last_host: str | None
-    """Where it was connected before, None if nowhere yet."""
-
-
-@frozen(kw_only=True)
-class AccountShare:
-    """The accounts with one pattern of hosts: how many there are, are free, and are owned by each life."""
-
-    hosts: str
-    total: int
-    free: int
-    owned: Mapping[int, int]
 
 
 class FileAccounts:
@@ -78,21 +57,10 @@ class FileAccounts:
         """Return all accounts, each with its pattern of hosts."""
         return dict(await self._rows("SELECT name, hosts FROM node_accounts ORDER BY id"))
 
-    async def groups(self) -> tuple[AccountShare, ...]:
+    async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._rows("SELECT hosts, owner, count(*) FROM node_accounts GROUP BY 1, 2 ORDER BY 1, 2")
-        counts: dict[str, dict[int | None, int]] = {}
-        for hosts, owner, accounts in rows:
-            counts.setdefault(hosts, {})[owner] = accounts
-        return tuple(
-            AccountShare(
-                hosts=hosts,
-                total=sum(each.values()),
-                free=each.get(None, 0),
-                owned={owner: accounts for owner, accounts in each.items() if owner is not None},
-            )
-            for hosts, each in counts.items()
-        )
+        return groups_from(rows)
 
     async def free_accounts_of_the_dead(self) -> int:
         """Free the accounts of lives that are over, and return how many; to be called before a claim."""
@@ -105,18 +73,18 @@ class FileAccounts:
 
         return await self._file.transact(work)
 
-    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> tuple[ClaimedRow, ...]:
+    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> tuple[ClaimedAccount, ...]:
         """Give a life up to so many free accounts of each pattern of hosts, and return them.
 
         None if the life is over or draining, if another file answers, or if its host does not match. Accounts that are
         to move to this node come first, then those that were connected from its host before.
         """
 
-        def work(db: sqlite3.Connection) -> tuple[ClaimedRow, ...]:
+        def work(db: sqlite3.Connection) -> tuple[ClaimedAccount, ...]:
             mine = db.execute("SELECT name, host FROM nodes WHERE id = ? AND state = 'alive'", (life,)).fetchone()
             if mine is None or self._file.server != server:
                 return ()
-            got: list[ClaimedRow] = []
+            got: list[ClaimedAccount] = []
             for hosts, number in up_to.items():
                 if number <= 0:
                     continue
@@ -125,7 +93,7 @@ class FileAccounts:
                 values = {"life": life, "name": mine[0], "host": mine[1], "hosts": hosts, "up_to": number}
                 values["now"] = time.time()
                 got += [
-                    ClaimedRow(name=name, epoch=epoch, last_host=last[number])
+                    ClaimedAccount(name=name, epoch=epoch, last_host=last[number])
                     for number, name, epoch in db.execute(_CLAIM, values).fetchall()
                 ]
             return tuple(got)
@@ -214,15 +182,15 @@ class FileAccounts:
 def _refusal(db: sqlite3.Connection, account: str, to: str, found: Any, node: Any) -> str | None:
     """Return why an account cannot go to a node, with the remedy; None if it can."""
     if found is None:
-        return f"no account is called {shown(account)}; see 'status'"
+        return f"no account is called {plain(account)}; see 'status'"
     if node is None:
-        return f"no node called {shown(to)} is alive; see 'nodes'"
+        return f"no node called {plain(to)} is alive; see 'nodes'"
     hosts, host = found[0], node[1]
     if node[2] == "draining":
-        return f"node {shown(to)} is giving its accounts away; name another one"
+        return f"node {plain(to)} is giving its accounts away; name another one"
     if not db.execute(f"SELECT {MATCHES.format(host='?', hosts='?')}", (host, hosts)).fetchone()[0]:
         return (
-            f"{shown(account)} may be on hosts {shown(hosts)} alone, and {shown(to)} is on {shown(host)}; "
+            f"{plain(account)} may be on hosts {plain(hosts)} alone, and {plain(to)} is on {plain(host)}; "
             "name another node, or change 'hosts' of the account"
         )
     return None

@@ -11,14 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
-
 from adapters.sqlite.node_file import NameHeld, NodeFile, life_ended
-
-KEPT_LIVES: Final = 20
-"""How many lives of a node the store keeps, the present one among them, for people."""
-_MAX_SHOWN: Final = 100
-"""Characters of a name or a reason that are kept or shown."""
+from adapters.stores.nodes import KEPT_LIVES, MAX_SHOWN, BeatAnswer, LivingNode, NodeEntry, name_taken
 
 MATCHES: Final = "{host} GLOB replace({hosts}, '[', '[[]')"
 """Whether a host is one of a pattern, which has ``*`` and ``?`` as in file names."""
@@ -28,59 +22,13 @@ _HAS_FREE: Final = f"""SELECT EXISTS (SELECT 1 FROM nodes WHERE state = 'dead' A
 _DIE: Final = "UPDATE nodes SET state = 'dead', ended = ?, ended_why = ? WHERE id = ? AND state <> 'dead'"
 
 
-@frozen(kw_only=True)
-class WorkerEntry:
-    """What a node says of itself when it begins a life."""
-
-    name: str
-    host: str
-    lease: float
-    """Seconds without a beat after which others may declare it dead."""
-    accounts_at_most: int | None = None
-    details: Mapping[str, Any] = field(factory=dict)
-
-
-@frozen(kw_only=True)
-class FileBeat:
-    """What the file answers to a beat, all as of one instant."""
-
-    beat: int
-    draining: bool
-    server: str
-    settled: bool
-    others: Mapping[int, int]
-    """The beats of the other living lives, by their numbers."""
-    accounts: int
-    epochs: int
-    """How many accounts the life owns, and the sum of their epochs."""
-    has_free: bool
-    has_moves: bool
-
-
-@frozen(kw_only=True)
-class LivingWorker:
-    """A node that is not dead, as everybody sees it."""
-
-    life: int
-    name: str
-    host: str
-    epoch: int
-    beat: int
-    draining: bool
-    lease: float
-    accounts_at_most: int | None
-    accounts: int
-    """How many it owns."""
-    details: Mapping[str, Any]
-
-
 class FileNodes:
     """The rows of nodes, over one connection. All raise ``DatabaseUnusable`` when the file cannot be used."""
 
     def __init__(self, file: NodeFile) -> None:
         self._file = file
 
-    async def begin(self, life: int, node: WorkerEntry, *, ends: int = 0) -> None:
+    async def begin(self, life: int, node: NodeEntry, *, ends: int = 0) -> None:
         """Begin the life with this number, and end this node's life ``ends`` (0: none) in the same transaction.
 
         With a number that is already begun, and not over, it does nothing more. Raises ``NameHeld`` while another life
@@ -99,19 +47,14 @@ class FileNodes:
 
         await self._file.transact(work)
 
-    def _insert(self, db: sqlite3.Connection, life: int, node: WorkerEntry) -> None:
+    def _insert(self, db: sqlite3.Connection, life: int, node: NodeEntry) -> None:
         taken = db.execute(
             "SELECT id, beat, host FROM nodes WHERE name = ? AND state <> 'dead'", (node.name,)
         ).fetchone()
         if taken is not None:
             number, beat, host = taken
-            raise NameHeld(
-                f"{self._file.path}: a node called {shown(node.name)} is alive already on host {shown(host)}; "
-                "give this one another name (node.name), or stop that one",
-                life=number,
-                beat=beat,
-                server=self._file.server,
-            )
+            why = name_taken(self._file.path, node.name, host)
+            raise NameHeld(why, life=number, beat=beat, server=self._file.server)
         (epoch,) = db.execute("SELECT coalesce(max(epoch), 0) + 1 FROM nodes WHERE name = ?", (node.name,)).fetchone()
         db.execute(
             """INSERT INTO nodes (id, name, host, epoch, lease, accounts_at_most, details, began)
@@ -126,10 +69,10 @@ class FileNodes:
             (node.name, epoch - KEPT_LIVES),
         )
 
-    async def beat(self, life: int) -> FileBeat | None:
+    async def beat(self, life: int) -> BeatAnswer | None:
         """Beat once, and return the answer; None if the life is over."""
 
-        def work(db: sqlite3.Connection) -> FileBeat | None:
+        def work(db: sqlite3.Connection) -> BeatAnswer | None:
             mine = db.execute(
                 """UPDATE nodes SET beat = beat + 1 WHERE id = ? AND state <> 'dead'
                     RETURNING beat, state = 'draining', host""",
@@ -144,7 +87,7 @@ class FileNodes:
                     FROM node_accounts WHERE owner = ?""",
                 (life,),
             ).fetchone()
-            return FileBeat(
+            return BeatAnswer(
                 beat=beat,
                 draining=bool(draining),
                 server=self._file.server,
@@ -171,9 +114,7 @@ class FileNodes:
 
     async def end(self, life: int, why: str) -> bool:
         """End a life whose links are closed, or whose process is known to be gone; return whether it was not over."""
-        return await self._file.transact(
-            lambda db: db.execute(_DIE, (time.time(), why[:_MAX_SHOWN], life)).rowcount > 0
-        )
+        return await self._file.transact(lambda db: db.execute(_DIE, (time.time(), why[:MAX_SHOWN], life)).rowcount > 0)
 
     async def drain(self, name: str) -> bool:
         """Ask a node to give its accounts away and to take none; return whether there is a living one."""
@@ -191,7 +132,7 @@ class FileNodes:
 
         return await self._file.transact(work)
 
-    async def living(self) -> tuple[LivingWorker, ...]:
+    async def living(self) -> tuple[LivingNode, ...]:
         """Return the nodes that are not dead, by name."""
         rows = await self._file.transact(
             lambda db: db.execute(
@@ -201,7 +142,7 @@ class FileNodes:
             ).fetchall()
         )
         return tuple(
-            LivingWorker(
+            LivingNode(
                 life=life, name=name, host=host, epoch=epoch, beat=beat, draining=bool(draining), lease=lease,
                 accounts_at_most=most, accounts=accounts, details=_details(details),
             )
@@ -216,8 +157,3 @@ def _details(text: Any) -> Mapping[str, Any]:
     except (ValueError, TypeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def shown(name: str) -> str:
-    """Return a name that another program has written as it can stand in a sentence."""
-    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:_MAX_SHOWN])

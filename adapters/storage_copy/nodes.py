@@ -12,9 +12,10 @@ from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import SchemaTooOld
 from adapters.postgres.migrate import migrate, require_schema
-from adapters.postgres.nodes import SERVER, LivingNode, NodeRows
+from adapters.postgres.nodes import SERVER, NodeRows
 from adapters.storage_copy.errors import StoreInUse
 from adapters.storage_copy.rows import Progress
+from adapters.stores.nodes import LivingNode
 
 _LOOK_EVERY: Final = 0.5
 """Seconds between two looks at silent nodes."""

@@ -25,13 +25,14 @@ from adapters.postgres.journal import StoreJournal
 from adapters.postgres.ledger import PostgresLedger
 from adapters.postgres.live_rows import Ownership
 from adapters.postgres.migrate import migrate
-from adapters.postgres.nodes import LivingNode, NodeEntry, NodeRows, leases_differ, plain
+from adapters.postgres.nodes import NodeRows, leases_differ
 from adapters.postgres.outbox import PostgresOutbox
 from adapters.postgres.remote import PostgresRemote
 from adapters.postgres.sections import apply_section, present_generation
 from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.postgres.sessions import RowPlace, SessionRows
 from adapters.postgres.usernames import PostgresUsernames
+from adapters.stores.nodes import LivingNode, NodeEntry, plain
 from engine.app.incidents import IncidentParts
 from engine.app.journal import FLUSH_TIMEOUT, JournalTrouble, closed_in_time
 from engine.app.node_store import DatabaseCommands, DatabaseNodes

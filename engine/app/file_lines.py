@@ -8,9 +8,10 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.sqlite.errors import StorageError
-from adapters.sqlite.node_accounts import AccountShare, ClaimedRow, FileAccounts
+from adapters.sqlite.node_accounts import FileAccounts
 from adapters.sqlite.node_file import LifeIsOver, NameHeld, NodeFile
-from adapters.sqlite.nodes import FileBeat, FileNodes, LivingWorker, WorkerEntry
+from adapters.sqlite.nodes import FileNodes
+from adapters.stores.nodes import AccountGroup, BeatAnswer, ClaimedAccount, LivingNode, NodeEntry
 from engine.node.ports import LifeOver, NameTaken, StoreSilent
 
 
@@ -32,7 +33,7 @@ class FileLines:
     """One worker's way to the file. Each connection is for one task."""
 
     path: Path
-    entry: WorkerEntry
+    entry: NodeEntry
     """What the worker says of itself when it begins a life."""
 
     async def connect(self) -> "FileLine":
@@ -47,7 +48,7 @@ class FileLine:
     """One connection: see ``StoreLine`` for what its calls mean."""
 
     file: NodeFile
-    entry: WorkerEntry
+    entry: NodeEntry
     _nodes: FileNodes = field(init=False)
     _accounts: FileAccounts = field(init=False)
 
@@ -59,7 +60,7 @@ class FileLine:
         with translated_of_file():
             await self._nodes.begin(life, self.entry, ends=ends)
 
-    async def beat(self, life: int) -> FileBeat | None:
+    async def beat(self, life: int) -> BeatAnswer | None:
         """Beat once."""
         with translated_of_file():
             return await self._nodes.beat(life)
@@ -84,12 +85,12 @@ class FileLine:
         with translated_of_file():
             return await self._accounts.owned(life)
 
-    async def living(self) -> Sequence[LivingWorker]:
+    async def living(self) -> Sequence[LivingNode]:
         """Return the workers."""
         with translated_of_file():
             return await self._nodes.living()
 
-    async def groups(self) -> Sequence[AccountShare]:
+    async def groups(self) -> Sequence[AccountGroup]:
         """Return the accounts, counted."""
         with translated_of_file():
             return await self._accounts.groups()
@@ -99,7 +100,7 @@ class FileLine:
         with translated_of_file():
             return await self._accounts.free_accounts_of_the_dead()
 
-    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> Sequence[ClaimedRow]:
+    async def claim(self, life: int, server: str, up_to: Mapping[str, int]) -> Sequence[ClaimedAccount]:
         """Claim accounts."""
         with translated_of_file():
             return await self._accounts.claim(life, server, up_to)

@@ -20,9 +20,9 @@ from attrs import define, frozen
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.node_accounts import FileAccounts
 from adapters.sqlite.node_file import NodeFile, make_file, take_over
-from adapters.sqlite.nodes import WorkerEntry
 from adapters.sqlite.shared_incidents import SharedIncidents, SharedOutbox
 from adapters.sqlite.shared_jobs import SharedJobs
+from adapters.stores.nodes import NodeEntry
 from engine import paths
 from engine.app.file_lines import FileLines
 from engine.app.incidents import IncidentParts
@@ -86,7 +86,7 @@ class SharedFileStore:
 
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> FileLines:
         """Return what the lease goes over."""
-        entry = WorkerEntry(
+        entry = NodeEntry(
             name=node.known_as,
             host=node.place,
             lease=node.lease,

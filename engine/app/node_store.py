@@ -7,11 +7,12 @@ from typing import Final
 from attrs import define, field
 
 from adapters.postgres.account_commands import CommandRows
-from adapters.postgres.accounts import AccountGroup, AccountRows, ClaimedAccount
+from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.errors import Fenced, NodeNameTaken, StoreError
-from adapters.postgres.nodes import BeatAnswer, LivingNode, NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import AccountGroup, BeatAnswer, ClaimedAccount, LivingNode, NodeEntry
 from engine.control.inbox import StoreAway, StoredCommand
 from engine.control.protocol import CommandOutcome
 from engine.node.ports import LifeOver, NameTaken, StoreSilent

@@ -23,7 +23,8 @@ from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.migrate import migrate
-from adapters.postgres.nodes import NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import NodeEntry
 from tests.bench.table import Table, Target, add_option, hand_over, middle, number, ratio
 from tests.postgres.server import private_server
 

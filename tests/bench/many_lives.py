@@ -26,7 +26,8 @@ from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.journal import StoreJournal
 from adapters.postgres.migrate import migrate
-from adapters.postgres.nodes import NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import NodeEntry
 from states import Policy, begin
 from states.events import NetworkLost
 from tests.bench.table import Table, Target, add_option, hand_over, number

@@ -9,7 +9,8 @@ from typing import Any, Final
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
-from adapters.postgres.nodes import BeatAnswer, NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import BeatAnswer, NodeEntry
 from tests.timeouts import TIMEOUT
 
 WHY: Final = "a test ended it"

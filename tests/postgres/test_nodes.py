@@ -11,7 +11,8 @@ import pytest
 from adapters.postgres.connect import StoreConnection, StoreTimeouts
 from adapters.postgres.errors import Fenced, LeasesDiffer, NodeNameTaken, StoreUnusable
 from adapters.postgres.fence import fence
-from adapters.postgres.nodes import KEPT_LIVES, NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import KEPT_LIVES, NodeEntry
 from tests.postgres.relay import relay
 from tests.postgres.server import SUPERUSER, PostgresServer, private_server
 from tests.postgres.support import WHY, Node, connected, new_life, node, waits_for_lock

@@ -7,8 +7,9 @@ import pytest
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import Fenced
-from adapters.postgres.nodes import NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
 from adapters.postgres.sections import apply_section, present_generation
+from adapters.stores.nodes import NodeEntry
 from tests.postgres.support import connected
 
 A, B = 1, 2

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from adapters.sqlite.node_accounts import FileAccounts
 from adapters.sqlite.node_file import NodeFile, make_file
-from adapters.sqlite.nodes import FileNodes, WorkerEntry
+from adapters.sqlite.nodes import FileNodes
+from adapters.stores.nodes import NodeEntry
 
 WHY = "a test ended it"
 _lives = itertools.count(5_000_000_000_000_000_001)
@@ -47,7 +48,7 @@ class NodesUnderTest(Protocol):
 class WorkerUnderTest:
     """A worker, with a connection to the file."""
 
-    def __init__(self, file: NodeFile, entry: WorkerEntry) -> None:
+    def __init__(self, file: NodeFile, entry: NodeEntry) -> None:
         self.file, self.entry = file, entry
         self.nodes, self.accounts = FileNodes(file), FileAccounts(file)
         self.life = 0
@@ -87,7 +88,7 @@ class SqliteNodes:
         """Open the file once more."""
         file = NodeFile.open(self.path)
         try:
-            it = WorkerUnderTest(file, WorkerEntry(name=name, **{"host": f"{name}-host", "lease": 15.0, **entry}))
+            it = WorkerUnderTest(file, NodeEntry(name=name, **{"host": f"{name}-host", "lease": 15.0, **entry}))
             await it.begin()
             yield it
         finally:

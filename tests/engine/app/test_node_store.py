@@ -9,7 +9,8 @@ from attrs import define, field
 
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
-from adapters.postgres.nodes import NodeEntry, NodeRows
+from adapters.postgres.nodes import NodeRows
+from adapters.stores.nodes import NodeEntry
 from adapters.system import ContinuousClock
 from engine.app.node_store import DatabaseNodes
 from engine.node.assigner import Assigner

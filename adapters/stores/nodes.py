@@ -1,0 +1,112 @@
+"""Nodes and accounts as the rows of both stores have them; ``states.lease`` says what follows from them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+KEPT_LIVES: Final = 20
+"""How many lives of a node the store keeps, the present one among them, for people."""
+MAX_SHOWN: Final = 100
+"""Characters of a name or a reason that are kept or shown."""
+
+
+@frozen(kw_only=True)
+class NodeEntry:
+    """What a node says of itself when it begins a life."""
+
+    name: str
+    host: str
+    lease: float
+    """Seconds without a beat after which others may declare it dead."""
+    accounts_at_most: int | None = None
+    details: Mapping[str, Any] = field(factory=dict)
+    generation: int = 0
+    """Of the accounts section that its config has; workers of one machine have one config, and no generation."""
+
+
+@frozen(kw_only=True)
+class BeatAnswer:
+    """What the store answers to a beat, all as of one instant."""
+
+    beat: int
+    draining: bool
+    """Whether somebody asked the node to give its accounts away."""
+    server: str
+    settled: bool
+    others: Mapping[int, int]
+    """The beats of the other living lives, by their numbers."""
+    accounts: int
+    """How many accounts the life owns, and the sum of their epochs: what it should have itself."""
+    epochs: int
+    has_free: bool
+    """Whether there is an account that the node might claim."""
+    has_moves: bool
+    """Whether an account of the life is to go to another node, or to be given up."""
+
+
+@frozen(kw_only=True)
+class LivingNode:
+    """A node that is not dead, as everybody sees it."""
+
+    life: int
+    name: str
+    host: str
+    epoch: int
+    beat: int
+    draining: bool
+    lease: float
+    accounts_at_most: int | None
+    accounts: int
+    """How many it owns."""
+    details: Mapping[str, Any]
+
+
+@frozen(kw_only=True)
+class ClaimedAccount:
+    """An account that a life has claimed."""
+
+    name: str
+    epoch: int
+    last_host: str | None
+    """Where it was connected before, None if nowhere yet."""
+
+
+@frozen(kw_only=True)
+class AccountGroup:
+    """The accounts with one pattern of hosts: how many there are, are free, and are owned by each life."""
+
+    hosts: str
+    total: int
+    free: int
+    owned: Mapping[int, int]
+
+
+def groups_from(rows: Iterable[tuple[str, int | None, int]]) -> tuple[AccountGroup, ...]:
+    """Return the groups in rows that have the hosts, an owner (None: free), and how many accounts have both."""
+    counts: dict[str, dict[int | None, int]] = {}
+    for hosts, owner, accounts in rows:
+        counts.setdefault(hosts, {})[owner] = accounts
+    return tuple(
+        AccountGroup(
+            hosts=hosts,
+            total=sum(each.values()),
+            free=each.get(None, 0),
+            owned={owner: accounts for owner, accounts in each.items() if owner is not None},
+        )
+        for hosts, each in counts.items()
+    )
+
+
+def name_taken(store: object, name: str, host: str) -> str:
+    """Return why a node cannot begin a life: another one with its name is not over; ``host`` is empty if unknown."""
+    where = f" on host {plain(host)}" if host else ""
+    return (
+        f"{store}: a node called {plain(name)} is alive already{where}; "
+        "give this one another name (node.name), or stop that one"
+    )
+
+
+def plain(name: object) -> str:
+    """Return a name that another program has written as it can stand in a sentence."""
+    return "".join(sign if sign.isprintable() else "?" for sign in str(name)[:MAX_SHOWN])
