@@ -278,7 +278,8 @@ class AccountUsernames:
     shared: Usernames
     _is_read: bool = field(default=False, init=False)
     """Whether its budget goes on from what the engine that had the account before has stored."""
-    _reading: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _reading: anyio.Lock | None = field(default=None, init=False)
+    """While its budget is read: an account that looks nothing up has none."""
 
     async def resolve(self, client: Any, request: Any, lookup: Callable[[Lookup], Awaitable[Any]]) -> Any:
         """Return the answer to a ``contacts.resolveUsername``.
@@ -361,6 +362,7 @@ class AccountUsernames:
         """Read how much of the budget is used, once: the account may have lived elsewhere."""
         if self._is_read or self.shared.keeper is None:
             return
+        self._reading = self._reading or anyio.Lock()
         async with self._reading:
             if not self._is_read:
                 with suppress(StorageError):  # what is known here counts, and the next look-up asks again
