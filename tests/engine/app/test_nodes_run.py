@@ -26,8 +26,10 @@ async def test_the_accounts_of_a_killed_node_go_on_at_another(tmp_path: Path, st
                 await two.until(lambda at: "This node has a lease" in at.text)
                 first.kill()
                 await nodes.until(lambda: nodes.owners() == dict.fromkeys(ACCOUNTS, "two"), two)
-                await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), two)
-                assert min(nodes.healthy().values()) >= 2
+                # The states of the killed node's lives stay in the database until the next lives have begun.
+                await nodes.until(
+                    lambda: sorted(name for name, life in nodes.healthy().items() if life > 1) == [*ACCOUNTS], two
+                )
                 assert await two.finish(second, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
     assert "Another node was silent for 6 s and is taken for dead" in two.text
