@@ -52,17 +52,24 @@ import itertools
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import evolve, field, frozen
+
+MANY_NODES: Final = 10
+"""Living nodes from which on each beats the less often the more there are."""
+SELDOM: Final = 3.0
+"""How many times as far apart beats are at most."""
 
 
 @frozen(kw_only=True)
 class LeaseTimes:
     """The times of a lease, in seconds. Raises ``ValueError`` for times that would not be safe."""
 
-    beat_every: float = 3.0
-    """Between two beats."""
+    beat_every: float = 1.0
+    """Between two beats of few nodes: by so much longer than ``lease`` a killed node may be undiscovered."""
+    answer_within: float = 3.0
+    """How long the store may take for an answer, before its connection is given up."""
     stop_after: float = 10.0
     """How long after the last confirmed beat was asked for a node aborts its links."""
     death_after: float = 12.0
@@ -74,21 +81,38 @@ class LeaseTimes:
         times = (0.0, self.beat_every, self.stop_after, self.death_after, self.lease)
         if not all(before < after for before, after in itertools.pairwise(times)) or math.isinf(self.lease):
             raise ValueError("the times of a lease must grow: beat_every < stop_after < death_after < lease")
+        if not 0.0 < self.answer_within < self.stop_after:
+            raise ValueError("answer_within must be less than stop_after")
 
     @classmethod
     def of(cls, lease: float) -> "LeaseTimes":
-        """Return the times for a lease of this length: the others in the proportion of the defaults, beats every 3 s.
+        """Return the times for a lease of this length: the others in the proportion of the defaults.
+
+        But beats are never further apart than by default, and no answer may take longer.
 
         Raises ``ValueError`` if it is not a length.
         """
         usual = cls()
         part = lease / usual.lease
         return cls(
-            beat_every=min(usual.beat_every, usual.beat_every * part),
+            beat_every=usual.beat_every * min(1.0, part),
+            answer_within=usual.answer_within * min(1.0, part),
             stop_after=usual.stop_after * part,
             death_after=usual.death_after * part,
             lease=lease,
         )
+
+    def beats_apart(self, nodes: int) -> float:
+        """Return the seconds between two beats of a node, of so many that live.
+
+        Of many nodes one or another soon sees the last beat of each, and the store need not have more of them.
+        """
+        return self.beat_every * min(max(nodes / MANY_NODES, 1.0), SELDOM)
+
+    @property
+    def beats_apart_at_most(self) -> float:
+        """The seconds between two beats, of however many nodes."""
+        return self.beat_every * SELDOM
 
     @property
     def tolerance(self) -> float:

@@ -166,7 +166,8 @@ class FleetSight:
     def _seen(self, found: FleetLook) -> list[SeenNode]:
         """Return the nodes with what the beats say, which this node watches anyway."""
         holder, seen = self.holder(), []
-        limit = MISSED * (LeaseTimes().beat_every if holder is None else holder.times.beat_every) + MARGIN
+        times = LeaseTimes() if holder is None else holder.times
+        limit = MISSED * times.beats_apart_at_most + MARGIN
         for each in found.nodes:
             age = self._age(each)
             seen.append(SeenNode(each, None if age > limit else age, age))

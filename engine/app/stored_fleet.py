@@ -58,9 +58,9 @@ def watch_beats(fleet: StoredFleet, name: str | None = None) -> tuple[Sequence[N
 def beat_time(lease: float) -> float:
     """Return the seconds within which a living node with this lease beats."""
     try:
-        return LeaseTimes.of(lease).beat_every + MARGIN
+        return LeaseTimes.of(lease).beats_apart_at_most + MARGIN
     except ValueError:
-        return LeaseTimes().beat_every + MARGIN
+        return LeaseTimes().beats_apart_at_most + MARGIN
 
 
 def drain_node(database: str, name: str, *, drain: bool) -> bool | None:

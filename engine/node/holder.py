@@ -262,7 +262,7 @@ class LeaseHolder:
                     last_try = min(last_try, anyio.current_time() + END_SECONDS)
                     if anyio.current_time() >= last_try:
                         return
-                self._due = anyio.current_time() + self.times.beat_every
+                self._due = anyio.current_time() + self._beats_apart
                 try:
                     line = line or await self.store.connect()
                     await self._say(line)
@@ -272,6 +272,10 @@ class LeaseHolder:
         finally:
             if line is not None:
                 line.close()
+
+    @property
+    def _beats_apart(self) -> float:
+        return self.times.beats_apart(1 + len(self.watcher.watch.sights))
 
     async def _until_due(self) -> None:
         while (rest := self._due - anyio.current_time()) > 0:
@@ -314,16 +318,16 @@ class LeaseHolder:
                 if now < self._ask_after:
                     self._due = self._ask_after
                     return
-                self._due, self._ask_after = now + self.times.beat_every, now + RETRY_SECONDS
+                self._due, self._ask_after = now + self._beats_apart, now + RETRY_SECONDS
                 await self._ask_life(line, ends)
             case SendBeat(life=life):
                 await self._beat(line, life)
 
     async def _within(self, answer: Awaitable[T]) -> T:
-        """Await an answer of the store, for the time between two beats. Raises ``StoreSilent``."""
-        with anyio.move_on_after(self.times.beat_every):
+        """Await an answer of the store. Raises ``StoreSilent``."""
+        with anyio.move_on_after(self.times.answer_within):
             return await answer
-        raise StoreSilent(f"the store has not answered within {self.times.beat_every:g} s")
+        raise StoreSilent(f"the store has not answered within {self.times.answer_within:g} s")
 
     async def _ask_life(self, line: StoreLine, ends: int) -> None:
         """Ask for a life, under the same number until it is answered."""
@@ -359,7 +363,7 @@ class LeaseHolder:
     async def _beat(self, line: StoreLine, life: int) -> None:
         """Beat once, and compare what the store says is the life's with what the node acts for."""
         own, asked = dict(self.accounts), self.clock.now()
-        self._due = anyio.current_time() + self.times.beat_every
+        self._due = anyio.current_time() + self._beats_apart
         report = await self._within(line.beat(life))
         if report is None:
             self._on(BeatRefused(life=life))
@@ -388,8 +392,8 @@ class LeaseHolder:
     def _expect_death(self) -> None:
         """Beat more often when a life may be declared dead soon: whoever takes its accounts learns of it at a beat."""
         death = self.watcher.next_death()
-        if death is not None and (rest := death - self.clock.now()) < 2 * self.times.beat_every:
-            wait = min(rest, RETRY_SECONDS) if rest > 0 else RETRY_SECONDS
+        if death is not None and (rest := death - self.clock.now()) < 2 * self._beats_apart:
+            wait = min(rest, self.times.beat_every) if rest > 0 else self.times.beat_every
             self._due = min(self._due, anyio.current_time() + wait + ROUNDING)
 
     async def _close(self) -> None:

@@ -210,7 +210,7 @@ def tables(found: Found, accounts: int, claimed: int) -> list[Table]:
     ]
     return [
         Table(
-            f"What keeps {accounts:,} accounts of one node for 3 s",
+            f"What keeps {accounts:,} accounts of one node for 1 s",
             ("", "statements", "rows", "log", "time", "ratio"),
             rows,
             renewals,

@@ -24,6 +24,7 @@ import psycopg
 from attrs import define, field
 
 from adapters.sandbox import Sandbox
+from states.lease import LeaseTimes
 from tests.engine.harness import EngineHarness
 from tests.engine.nodes import PATIENT, Nodes
 from tests.postgres.patroni import PatroniCluster
@@ -42,12 +43,18 @@ class Takeovers:
     connecting: list[float] = field(factory=list)
 
 
-async def killed(nodes: Nodes, one: EngineHarness, found: Takeovers) -> None:
-    """Let a node have accounts, kill it, and time what follows; another one runs."""
+def all_connected(nodes: Nodes) -> bool:
+    """Say whether all accounts have a connection and are healthy: the database has the states of earlier lives, too."""
+    return nodes.dc.stats()["connections"] == len(nodes.phones) and nodes.all_healthy()
+
+
+async def killed(nodes: Nodes, one: EngineHarness, pause: float, found: Takeovers) -> None:
+    """Let a node have accounts, kill it after a pause, and time what follows; another one runs."""
     async with one.running() as process:
-        await nodes.until(lambda: "one" in nodes.owners().values() and nodes.all_healthy(), one)
+        await nodes.until(lambda: "one" in nodes.owners().values() and all_connected(nodes), one)
         mine = [account for account, owner in nodes.owners().items() if owner == "one"]
         accepted = nodes.dc.stats()["accepted"]
+        await asyncio.sleep(pause)  # it may be killed at any time between two beats
         process.kill()
         began = time.monotonic()
         connecting = asyncio.create_task(_first(lambda: nodes.dc.stats()["accepted"] > accepted, began))
@@ -104,11 +111,11 @@ async def measure(cluster: PatroniCluster, directory: Path, accounts: int, lease
     async with Sandbox() as dc:
         nodes = Nodes(directory, cluster.url(name), dc, phones)
         one, two = [await nodes.node(each, lease=f"{lease:g}s", states=PATIENT) for each in ("one", "two")]
-        for _ in range(repeats):
+        for repeat in range(repeats):
             nodes.settle()
             async with two.running() as other:
                 # Both begin with half of the accounts: they join within the same three seconds.
-                await killed(nodes, one, found)
+                await killed(nodes, one, LeaseTimes.of(lease).beat_every * repeat / repeats, found)
                 other.kill()
                 await other.wait()
             nodes.execute("UPDATE nodes SET state = 'dead', ended_at = now(), ended_why = 'the benchmark'")
@@ -117,7 +124,7 @@ async def measure(cluster: PatroniCluster, directory: Path, accounts: int, lease
             print(f"lease {lease:g} s, killed node, {what}: median {median(times):.2f} s, worst {max(times):.2f} s")
         nodes.settle()
         async with one.running(), two.running():
-            await nodes.until(lambda: nodes.all_healthy() and len(set(nodes.owners().values())) == 2, one, two)
+            await nodes.until(lambda: all_connected(nodes), one, two)
             crash = await reopened(nodes, cluster.crash)
             await anyio.to_thread.run_sync(cluster.heal)
             switchover = await reopened(nodes, cluster.switchover)

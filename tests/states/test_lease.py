@@ -72,6 +72,20 @@ def test_times_that_are_not_safe_are_refused(wrong: dict[str, float]) -> None:
         LeaseTimes(**wrong)
 
 
+@pytest.mark.parametrize("wrong", [0.0, -1.0, 10.0, math.nan])
+def test_an_answer_may_not_take_as_long_as_the_links_stand(wrong: float) -> None:
+    """Otherwise one that hangs would keep a node from asking over another connection."""
+    with pytest.raises(ValueError, match="answer_within must be less than stop_after"):
+        LeaseTimes(answer_within=wrong)
+
+
+@pytest.mark.parametrize(("nodes", "apart"), [(1, 1.0), (2, 1.0), (10, 1.0), (15, 1.5), (30, 3.0), (400, 3.0)])
+def test_of_many_nodes_each_beats_less_often(nodes: int, apart: float) -> None:
+    """About ten beats a second are enough to see the last one of each; but none is more than three seconds silent."""
+    assert LeaseTimes().beats_apart(nodes) == pytest.approx(apart)
+    assert LeaseTimes().beats_apart_at_most == 3.0
+
+
 def test_the_defaults_tolerate_clocks_a_quarter_apart() -> None:
     """15 against 12 seconds."""
     assert LeaseTimes().tolerance == 1.25
@@ -79,12 +93,13 @@ def test_the_defaults_tolerate_clocks_a_quarter_apart() -> None:
 
 @given(st.floats(0.01, 1e6))
 def test_another_lease_has_times_in_proportion(lease: float) -> None:
-    """Whatever the length, it tolerates the same clocks; and beats are never further apart than 3 s."""
+    """Whatever the length, it tolerates the same clocks; beats are never further apart than 1 s, or waited for 3 s."""
     times = LeaseTimes.of(lease)
     assert times.lease == lease
     assert times.tolerance == pytest.approx(1.25)
     assert times.stop_after == pytest.approx(lease * 2 / 3)
-    assert times.beat_every == pytest.approx(min(3.0, lease / 5))
+    assert times.beat_every == pytest.approx(min(1.0, lease / 15))
+    assert times.answer_within == pytest.approx(min(3.0, lease / 5))
 
 
 @pytest.mark.parametrize("lease", [0.0, -1.0, math.inf, math.nan])

@@ -65,7 +65,7 @@ class FleetPlan:
     @property
     def beats(self) -> float:
         """Beats of all nodes."""
-        return self.size.nodes / self.size.times.beat_every
+        return self.size.nodes / self.size.beats_apart
 
     @property
     def beats_log(self) -> float:
@@ -75,7 +75,7 @@ class FleetPlan:
     @property
     def renewals(self) -> float:
         """What would take their place if each account had a lease."""
-        return self.size.accounts / self.size.times.beat_every
+        return self.size.accounts / self.size.beats_apart
 
     @property
     def looks(self) -> float:

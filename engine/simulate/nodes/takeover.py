@@ -16,7 +16,7 @@ from engine.config.types import Fleet
 from engine.fleet.stagger import AutoStagger
 from engine.fleet.turns import Turns
 from engine.node.assigner import JOIN_DELAY
-from engine.node.holder import RETRY_SECONDS, ROUNDING
+from engine.node.holder import ROUNDING
 from engine.simulate.driver import CLASSES
 from engine.simulate.network import NetworkModel
 from engine.simulate.nodes import costs
@@ -41,6 +41,11 @@ class FleetSize:
     store_cores: int = 2
     """Processors of the database's server."""
     seed: int = 0
+
+    @property
+    def beats_apart(self) -> float:
+        """Seconds between two beats of a node."""
+        return self.times.beats_apart(self.nodes)
 
 
 @frozen
@@ -121,7 +126,9 @@ class _Claims:
             at = now
             if self.group.free:
                 at = self._claim(life, self.processors.done(now + costs.STATEMENT, look_takes))
-            wait = RETRY_SECONDS + ROUNDING if coming else self.size.times.beat_every  # as ``LeaseHolder`` beats
+            wait = (
+                self.size.times.beat_every + ROUNDING if coming else self.size.beats_apart
+            )  # as ``LeaseHolder`` beats
             heappush(due, (max(at, now + wait), life))
 
     def _claim(self, life: int, at: float) -> float:
@@ -146,18 +153,19 @@ def first_shares(size: FleetSize) -> dict[int, int]:
 def kill_nodes(size: FleetSize) -> Takeover:
     """Return how the accounts of the killed nodes go on at the others."""
     rng = random.Random(size.seed)
-    every = size.times.beat_every
+    every = size.beats_apart
     nodes = {life: PlannedNode(life) for life in range(1, size.nodes + 1)}
     group = PlannedGroup(0, first_shares(size))
     phases = {life: rng.uniform(0.0, every) for life in nodes}
     killed = set(rng.sample(list(nodes), size.killed))
     living = sorted(nodes.keys() - killed)
     deaths = sorted(
-        (declared_dead(phases[life], [phases[each] for each in living], size.times), life) for life in sorted(killed)
+        (declared_dead(phases[life], [phases[each] for each in living], size.times, every), life)
+        for life in sorted(killed)
     )
     lost = sum(group.owned[life] for life in killed)
     claims = _Claims(size, group, nodes, _processors(size))
-    claims.run([(deaths[0][0] + rng.uniform(0.0, RETRY_SECONDS + ROUNDING), life) for life in living], deaths)
+    claims.run([(deaths[0][0] + rng.uniform(0.0, size.times.beat_every + ROUNDING), life) for life in living], deaths)
     return _taken(size, claims, lost, rng, tuple(at for at, _ in deaths), moved=True)
 
 
@@ -174,10 +182,10 @@ def _processors(size: FleetSize) -> StoreProcessors:
     return StoreProcessors([0.0] * size.store_cores)
 
 
-def declared_dead(phase: float, others: Sequence[float], times: LeaseTimes) -> float:
-    """Return when a node is declared dead that beats at ``phase`` and each interval before and after, until 0."""
-    last = phase - times.beat_every
-    seen = last + min((each - last) % times.beat_every for each in others) + costs.STATEMENT
+def declared_dead(phase: float, others: Sequence[float], times: LeaseTimes, every: float) -> float:
+    """Return when a node is declared dead that beats at ``phase``, and ``every`` so often before and after, until 0."""
+    last = phase - every
+    seen = last + min((each - last) % every for each in others) + costs.STATEMENT
     watch = NodeWatch(server=SERVER, since=last - times.lease, settled=True)
     answer = StoreAnswered(asked=seen - costs.STATEMENT, server=SERVER, beats={1: 1}, settled=True)
     watch, _ = decide_watch(watch, answer, seen, times)

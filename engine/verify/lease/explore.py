@@ -11,7 +11,7 @@ from engine.verify.lease.tables import NONE
 from engine.verify.lease.world import LeaseWorld, World
 from states.lease import LeaseTimes
 
-TIMES: Final = LeaseTimes(beat_every=1, stop_after=3, death_after=4, lease=5)
+TIMES: Final = LeaseTimes(beat_every=1, answer_within=1, stop_after=3, death_after=4, lease=5)
 """In ticks. With smaller numbers a deadline that is counted from the answer would not be found: the longest that an
 answer can take is ``stop_after`` less a tick, and that and ``death_after`` together must exceed ``lease``."""
 AT_ONCE: Final = LeaseLaw(times=TIMES, patience=0)

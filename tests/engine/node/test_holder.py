@@ -19,13 +19,24 @@ def with_accounts(count: int = 2) -> FakeNode:
 
 
 async def test_it_beats_as_often_as_it_should() -> None:
-    """At once, then every three seconds, whatever an answer takes."""
+    """At once, then every second, whatever an answer takes."""
     node = with_accounts()
     node.way.after = 0.5
     async with running(node):
-        await anyio.sleep(13)
+        await anyio.sleep(5)
     assert times_of(node, "begin") == [0]
-    assert times_of(node, "beat") == [0.5, 3.5, 6.5, 9.5, 12.5]
+    assert times_of(node, "beat") == [0.5, 1.5, 2.5, 3.5, 4.5]
+
+
+async def test_among_many_nodes_it_beats_less_often() -> None:
+    """Of thirty each three seconds; but all of them each second when one may be dead soon."""
+    node = with_accounts()
+    node.store.rows |= {life: Row(life, f"other {life}") for life in range(1, 30)}
+    async with running(node):
+        await anyio.sleep(15)
+    beats = times_of(node, "beat")
+    assert beats[1:4] == [1.0, 4.0, 7.0]  # with the first one it does not know yet of the others
+    assert beats[-3:] == pytest.approx([12.0, 13.0, 14.0], abs=0.1)
 
 
 async def test_the_deadline_counts_from_before_the_question() -> None:

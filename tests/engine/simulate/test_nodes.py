@@ -36,16 +36,16 @@ def test_a_killed_node_is_dead_a_lease_after_its_last_beat_was_seen(lease: float
     for seed in range(20):
         found = kill_nodes(evolve(size, seed=seed))
         assert len(found.declared) == 3
-        assert lease - size.times.beat_every <= found.declared[0]
-        assert found.declared[-1] <= lease + size.times.beat_every
+        assert lease - size.beats_apart <= found.declared[0]
+        assert found.declared[-1] <= lease + size.beats_apart
         assert found.claimed[0][0] > found.declared[0]
 
 
 def test_the_lease_counts_from_when_another_node_saw_the_beat() -> None:
     """The next beat of whichever beats first: at 1 s alone, and half a second after the last beat with another one."""
     times, takes = LeaseTimes(), 3 * costs.STATEMENT + 0.01
-    assert declared_dead(2.0, [1.0], times) == pytest.approx(1.0 + 15.0 + takes)
-    assert declared_dead(2.0, [1.0, 2.5], times) == pytest.approx(-0.5 + 15.0 + takes)
+    assert declared_dead(2.0, [1.0], times, 3.0) == pytest.approx(1.0 + 15.0 + takes)
+    assert declared_dead(2.0, [1.0, 2.5], times, 3.0) == pytest.approx(-0.5 + 15.0 + takes)
 
 
 def test_every_account_has_one_node_again_and_is_connected() -> None:
