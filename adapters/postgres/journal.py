@@ -6,9 +6,7 @@ with the fence of the life: nothing is stored after another node has declared th
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from itertools import islice
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio.to_thread
 from attrs import define, field
@@ -16,26 +14,19 @@ from attrs import define, field
 from adapters.postgres import journal_retention
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreTimeouts
-from adapters.postgres.errors import Fenced
 from adapters.postgres.group_writer import RETRY_SECONDS, StoreObserver, StoreWriter
 from adapters.postgres.journal_link import JournalLink
 from adapters.postgres.journal_reader import StoreRecords
 from adapters.postgres.journal_statements import LIFE, LOGIN, POLICY, PRESENCE, RECORD, SNAPSHOT, JournalRows
 from adapters.postgres.statements import clean
 from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot, policy_key
-from adapters.sqlite.errors import WriterBroken, WriterClosed
 from adapters.sqlite.pulse import WriterPulse
+from adapters.stores.routine import RoutineRow, RoutineSnapshots
 from states.record import Record
 from states.schedules import Policy
 from states.snapshot import Snapshot
 
 _Row = tuple[JournalRows, Sequence[Any]]
-
-SAVE_SECONDS: Final = 30.0
-"""How long a snapshot that only routine has changed may wait in memory."""
-_SAVED_AT_ONCE: Final = 256
-_SAVE_PAUSE: Final = 0.02
-"""Seconds between so many and the next: storing ten thousand at once would hold up the loop."""
 
 
 @define(eq=False)
@@ -58,9 +49,11 @@ class StoreJournal:
     """Names that PostgreSQL has as they are."""
     _policies: dict[str, str] = field(factory=dict, init=False)
     """The keys of policies that were changed under a life, by account; the others go by the policy of their life."""
-    _unsaved: dict[str, Snapshot] = field(factory=dict, init=False)
-    """The snapshots that only routine has changed since they were stored, by account."""
-    _saving: asyncio.TimerHandle | None = field(default=None, init=False)
+    _routine: RoutineSnapshots = field(init=False)
+
+    @_routine.default
+    def _make_routine(self) -> RoutineSnapshots:
+        return RoutineSnapshots(self._offer_routine)
 
     @classmethod
     async def open(
@@ -115,7 +108,7 @@ class StoreJournal:
             (SNAPSHOT, (account, at, snapshot)),
             (PRESENCE, (account, snapshot.life, self.engine)),
         )
-        self._unsaved.pop(account, None)
+        self._routine.forget(account)
 
     async def prove_writable(self, policy: Policy) -> None:
         """Return when something that is written now is durable: a policy, which is stored once however often."""
@@ -160,48 +153,18 @@ class StoreJournal:
         if not (-MAX_NUMBER < sum_ < MAX_NUMBER and self._named.issuperset(names) and self._writer.offer_checked(rows)):
             await self._write_together(*rows)
             self._named.update([name for name in names if clean(name) == name])
-        self._unsaved.pop(account, None)
+        self._routine.forget(account)
 
     async def save(self, account: str, snapshot: Snapshot) -> None:
-        """Store ``snapshot``, the state after a quiet step, within ``SAVE_SECONDS`` or with the next record.
+        """Store ``snapshot``, the state after a quiet step, within ``routine.SAVE_SECONDS`` or with the next record.
 
         Raises what ``StoreWriter.write`` raises, and does not wait.
         """
         self._writer.raise_if_over()
-        self._unsaved[account] = snapshot
-        if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save_some)
+        self._routine.keep(account, snapshot)
 
-    def _save_some(self) -> None:
-        """Queue snapshots of some accounts, and come back for the others."""
-        self._saving = None
-        if not self._unsaved:  # each has had a record since
-            return
-        accounts = list(islice(self._unsaved, _SAVED_AT_ONCE))
-        with suppress(WriterBroken, WriterClosed, Fenced):  # whoever writes a record is told
-            stored = self._writer.offer(self._rows_of(accounts))
-            if stored:
-                for account in accounts:
-                    del self._unsaved[account]
-            if self._unsaved:
-                wait = _SAVE_PAUSE if stored else SAVE_SECONDS
-                self._saving = asyncio.get_running_loop().call_later(wait, self._save_some)
-
-    def _save_all(self) -> None:
-        """Queue the snapshots of all accounts, even if there is no room."""
-        if self._unsaved:
-            self._writer.offer(self._rows_of(list(self._unsaved)), always=True)
-            self._unsaved.clear()
-
-    def _rows_of(self, accounts: Sequence[str]) -> list[_Row]:
-        """Return the rows that store the unsaved snapshots of these accounts."""
-        rows: list[_Row] = []
-        for account in accounts:
-            at = self._unsaved[account]
-            # A quiet step changes only these times, so the latest of them says when it was.
-            time = max(at.since, at.last_success or 0.0, at.proved_at or 0.0)
-            rows.append((SNAPSHOT, (account, time, at)))
-        return rows
+    def _offer_routine(self, found: Sequence[RoutineRow], always: bool) -> bool:
+        return self._writer.offer([(SNAPSHOT, row) for row in found], always=always)
 
     def drop(self, accounts: Collection[str]) -> None:
         """Store nothing more of accounts that may be another node's, also of what waits, until a life of them begins.
@@ -210,7 +173,7 @@ class StoreJournal:
         is stored as it is: others may not have the account yet.
         """
         for name in accounts:
-            self._unsaved.pop(name, None)
+            self._routine.forget(name)
             self._link.drop(name)
 
     async def look(self) -> None:
@@ -218,8 +181,8 @@ class StoreJournal:
 
     async def flush(self, *, routine: bool = True) -> None:
         """Return when everything written before is durable; without ``routine``, what ``save`` keeps can wait."""
-        if routine and self._unsaved:
-            self._save_all()
+        if routine:
+            self._routine.store_all()
         await self._writer.flush()
 
     async def snapshots(self) -> dict[str, Snapshot]:
@@ -240,10 +203,7 @@ class StoreJournal:
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows and close, within ``timeout`` seconds. Return how many rows could not be saved."""
-        if self._saving is not None:
-            self._saving.cancel()
-        with suppress(WriterBroken, WriterClosed, Fenced):
-            self._save_all()
+        self._routine.close()
         lost = await self._writer.aclose(timeout)
         with anyio.CancelScope(shield=True):  # bounded: a connection that is waited for is cut
             self._running.cancel()

@@ -7,15 +7,13 @@ Routine changes only when an account last answered. So its snapshots wait in mem
 stored together, twice a minute and at the end; a crash loses so much of these times, and nothing else.
 """
 
-import asyncio
 import os
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import anyio.to_thread
 from attrs import define, field
@@ -23,12 +21,12 @@ from attrs import define, field
 from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot, policy_key
 from adapters.sqlite.connect import open_database
-from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
+from adapters.sqlite.errors import DatabaseUnusable, translating_errors
 from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.node_file import LifeIsOver, end_lives
+from adapters.sqlite.node_file import end_lives
 from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
@@ -39,18 +37,13 @@ from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.usernames import UsernameStore
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
+from adapters.stores.routine import RoutineRow, RoutineSnapshots
 from states.events import DatabaseUnavailable
 from states.record import Record
 from states.schedules import Policy
 from states.snapshot import Snapshot
 
 _Row = tuple[Statement, tuple[Any, ...]]
-
-SAVE_SECONDS: Final = 30.0
-"""How long a snapshot that only routine has changed may wait in memory."""
-_SAVED_AT_ONCE: Final = 256
-_SAVE_PAUSE: Final = 0.02
-"""Seconds between so many and the next: storing ten thousand at once would hold up the loop."""
 
 
 @define(eq=False)
@@ -70,9 +63,11 @@ class JournalWriter:
     storing a name twice does no harm."""
     _policies: dict[str, str] = field(factory=dict, init=False)
     """The keys of policies that were changed under a life, by account; the others go by the policy of their life."""
-    _unsaved: dict[str, Snapshot] = field(factory=dict, init=False)
-    """The snapshots that only routine has changed since they were stored, by account."""
-    _saving: asyncio.TimerHandle | None = field(default=None, init=False)
+    _routine: RoutineSnapshots = field(init=False)
+
+    @_routine.default
+    def _make_routine(self) -> RoutineSnapshots:
+        return RoutineSnapshots(self._offer_routine)
 
     @classmethod
     async def open(
@@ -164,7 +159,7 @@ class JournalWriter:
             (schema.SNAPSHOT, (account, at, state)),
             (schema.PRESENT, (account, snapshot.life, self.engine)),
         )
-        self._unsaved.pop(account, None)
+        self._routine.forget(account)
 
     async def prove_writable(self, policy: Policy) -> None:
         """Return when something that is written now is durable: a policy, which is stored once however often."""
@@ -208,48 +203,20 @@ class JournalWriter:
         is_checked = self._named.issuperset(names) and -MAX_NUMBER < sum_ < MAX_NUMBER
         if not (is_checked and self._writer.offer_checked(rows)):
             await self._write_together(names, *rows)
-        self._unsaved.pop(account, None)
+        self._routine.forget(account)
 
     async def save(self, account: str, snapshot: Snapshot) -> None:
-        """Store ``snapshot``, the state after a quiet step, within ``SAVE_SECONDS`` or with the next record.
+        """Store ``snapshot``, the state after a quiet step, within ``routine.SAVE_SECONDS`` or with the next record.
 
         Raises what ``GroupWriter.write`` raises, and does not wait.
         """
         self._writer.raise_if_over()
-        self._unsaved[account] = snapshot
-        if self._saving is None:
-            self._saving = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save_some)
+        self._routine.keep(account, snapshot)
 
-    def _save_some(self) -> None:
-        """Queue snapshots of some accounts, and come back for the others."""
-        self._saving = None
-        if not self._unsaved:  # each has had a record since
-            return
-        accounts = list(islice(self._unsaved, _SAVED_AT_ONCE))
-        with suppress(WriterBroken, WriterClosed, LifeIsOver):  # whoever writes a record is told
-            stored = self._writer.offer(self._rows_of(accounts))
-            if stored:
-                for account in accounts:
-                    del self._unsaved[account]
-            if self._unsaved:
-                wait = _SAVE_PAUSE if stored else SAVE_SECONDS
-                self._saving = asyncio.get_running_loop().call_later(wait, self._save_some)
-
-    def _save_all(self) -> None:
-        """Queue the snapshots of all accounts, even if there is no room."""
-        if self._unsaved:
-            self._writer.offer(self._rows_of(list(self._unsaved)), always=True)
-            self._unsaved.clear()
-
-    def _rows_of(self, accounts: Sequence[str]) -> list[_Row]:
-        """Return the rows that store the unsaved snapshots of these accounts."""
-        rows: list[_Row] = [(schema.NAME, (account,)) for account in accounts if account not in self._named]
-        for account in accounts:
-            at = self._unsaved[account]
-            # A quiet step changes only these times, so the latest of them says when it was.
-            time = max(at.since, at.last_success or 0.0, at.proved_at or 0.0)
-            rows.append((schema.SNAPSHOT, (account, time, encode_snapshot(at))))
-        return rows
+    def _offer_routine(self, found: Sequence[RoutineRow], always: bool) -> bool:
+        rows: list[_Row] = [(schema.NAME, (account,)) for account, _, _ in found if account not in self._named]
+        rows += [(schema.SNAPSHOT, (account, at, encode_snapshot(snapshot))) for account, at, snapshot in found]
+        return self._writer.offer(rows, always=always)
 
     async def remember_login(self, account: str, login: str, user: int | None) -> None:
         """Store whose login an account has: the fingerprint of its key, and the user if it is known."""
@@ -275,8 +242,8 @@ class JournalWriter:
 
     async def flush(self, *, routine: bool = True) -> None:
         """Return when everything written before is durable; without ``routine``, what ``save`` keeps can wait."""
-        if routine and self._unsaved:
-            self._save_all()
+        if routine:
+            self._routine.store_all()
         await self._writer.flush()
 
     async def snapshots(self) -> dict[str, Snapshot]:
@@ -302,10 +269,7 @@ class JournalWriter:
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows and close, within ``timeout`` seconds. Return how many rows could not be saved."""
-        if self._saving is not None:
-            self._saving.cancel()
-        with suppress(WriterBroken, WriterClosed, LifeIsOver):
-            self._save_all()
+        self._routine.close()
         return await self._writer.aclose(timeout)
 
     async def _write_together(self, names: tuple[str, ...], *rows: _Row) -> None:

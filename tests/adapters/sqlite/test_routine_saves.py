@@ -9,8 +9,8 @@ import anyio
 import attrs
 import pytest
 
-from adapters.sqlite import journal as journal_module
 from adapters.sqlite.writer import GroupWriter
+from adapters.stores import routine
 from states import Policy, Snapshot, State
 from states.events import Connected, Started, TurnGranted
 from tests.adapters.sqlite.support import a_journal, decide
@@ -38,7 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 async def test_quiet_steps_of_many_accounts_are_a_few_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand accounts that answer ten times each are four writes, which come by themselves."""
-    monkeypatch.setattr(journal_module, "SAVE_SECONDS", 0.2)
+    monkeypatch.setattr(routine, "SAVE_SECONDS", 0.2)
     async with a_journal(tmp_path / "engine.db") as journal:
         for number in range(1000):
             await journal.begin_life(f"Account {number}", 1.0, Policy(), HEALTHY)
@@ -101,7 +101,7 @@ async def test_writes_of_one_turn_of_the_loop_are_one_transaction(
 
 async def test_routine_that_records_have_overtaken_is_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all that waited has been stored with records, the time to store it passes without a write or an error."""
-    monkeypatch.setattr(journal_module, "SAVE_SECONDS", 0.05)
+    monkeypatch.setattr(routine, "SAVE_SECONDS", 0.05)
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with a_journal(tmp_path / "engine.db") as journal:
@@ -109,7 +109,7 @@ async def test_routine_that_records_have_overtaken_is_no_write(tmp_path: Path, m
         made = decide(Snapshot(), Started(), 7.0)
         await journal.write("a", made.record, made.snapshot)
         with counted(monkeypatch) as writes:
-            while journal._saving is not None:
+            while journal._routine.is_due:
                 await anyio.sleep(0.01)
         assert (writes, complaints) == ([], [])
         await journal.save("a", attrs.evolve(HEALTHY, last_success=8.0))
