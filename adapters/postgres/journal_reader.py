@@ -6,56 +6,34 @@ more. All others get what is committed.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
-from attrs import define, field
+from attrs import define
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import BlockingStore, blocking_store
-from adapters.sqlite.codec import decode_snapshot, event_from
+from adapters.postgres.journal_queries import ACCOUNT, BEGINNINGS, COLUMNS, ENDED, SNAPSHOTS, conditions, name_of
+from adapters.sqlite.codec import decode_snapshot
 from adapters.sqlite.errors import Undecodable
-from adapters.sqlite.journal_rows import (
+from adapters.stores.journal_rows import (
+    MOVES,
     StoredBeginning,
     StoredLife,
     StoredMove,
-    UnreadableRow,
     beginning_from,
     entry_from,
-    failure_names,
-    policy_from,
 )
-from adapters.sqlite.snapshots import snapshot_decoder
+from adapters.stores.records import RecordReader
 from states.record import Entry
 from states.snapshot import Snapshot, State
 
-if TYPE_CHECKING:  # most reads need no policy
-    from states.schedules import Policy
-
 _PAGE_ROWS: Final = 1000
-_ENDED: Final = "tx < pg_snapshot_xmin(pg_current_snapshot())"
-"""The transaction of the row was over before any began that is not over."""
-_ACCOUNT: Final = "account = (SELECT id FROM names WHERE name = %s)"
-
-
-def _name(column: str) -> str:
-    return f"(SELECT name FROM names WHERE id = {column})"
-
-
-_COLUMNS: Final = f"""seq, at, {_name("account")}, life, {_name("source")}, {_name("event")}, {_name("target")},
-    {_name("rule")}, dwell, counts, body, number, tx::text AS place"""
-"""The columns of an entry, as ``adapters.sqlite.journal_rows`` has them, and its place.
-
-A column of a result that is called as one of the table hides that from ``ORDER BY``: as texts, 1000 comes before 999.
-"""
-_MOVES: Final = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
-_SNAPSHOTS: Final = f"SELECT {_name('account')}, snapshot, seq FROM snapshots"
-_BEGINNINGS: Final = f"SELECT id, {_name('account')}, life, at, snapshot, base FROM lives"
 
 
 @define(eq=False)
-class StoreRecords:
+class StoreRecords(RecordReader):
     """Reads the journal, never writes. Not for an event loop: each call asks the server, for a bounded time.
 
     All methods raise ``StoreUnusable`` when that fails. A row that another version wrote, or something else has spoilt,
@@ -65,10 +43,6 @@ class StoreRecords:
     address: StoreAddress
     store: BlockingStore
     _stack: ExitStack
-    _policies: dict[str, str] = field(factory=dict, init=False)
-    """Policies as JSON, by key; those that were written later are read when a record has them."""
-    on_unreadable: Callable[[UnreadableRow], None] | None = field(default=None)
-    """Called for each row that cannot be read, in the order of the rows, which is then left out; None: it raises."""
 
     @classmethod
     def open(cls, address: StoreAddress) -> Self:
@@ -76,6 +50,11 @@ class StoreRecords:
         with ExitStack() as stack:
             store = stack.enter_context(blocking_store(address))
             return cls(address, store, stack.pop_all())
+
+    @property
+    def place(self) -> str:
+        """The address of the store, without its password."""
+        return str(self.address)
 
     @property
     def is_gapless(self) -> bool:
@@ -124,12 +103,12 @@ class StoreRecords:
         first and ``until`` the first later time, in Unix seconds. ``failed_only`` selects errors, ``limit`` the last so
         many. ``after_seq`` follows after an entry: none is missed, none comes twice.
         """
-        where, values = _conditions(accounts, state, event, (since, until), failed_only)
+        where, values = conditions(accounts, state, event, (since, until), failed_only)
         if since is not None:
             where, values = f"{where} AND seq >= %s", [*values, self.first_since(since)]
         if after_seq is not None:
             place, more = self._after("journal", "seq", after_seq)
-            where, values = f"{where} AND {_ENDED} AND {place}", [*values, *more]
+            where, values = f"{where} AND {ENDED} AND {place}", [*values, *more]
         if limit is not None:
             newest = self._rows(f"{where} ORDER BY tx DESC, seq DESC LIMIT %s", [*values, max(0, limit)])
             yield from self._entries(reversed(newest))
@@ -155,7 +134,7 @@ class StoreRecords:
         """Return the entry with this number, None if there is none. Raises ``Undecodable``."""
         for row in self._rows("seq = %s", [seq]):
             try:
-                return self._entry(row)
+                return self._entry_from(row)
             except Undecodable as exc:
                 raise Undecodable(f"{self.address}: {exc}") from exc
         return None
@@ -165,24 +144,16 @@ class StoreRecords:
 
         ``before`` limits them to those with a smaller number.
         """
-        where, values = _conditions(None if account is None else [account], None, None, (None, None), False)
+        where, values = conditions(None if account is None else [account], None, None, (None, None), False)
         if before is not None:
             where, values = f"{where} AND seq < %s", [*values, before]
         order = "seq" if account is None else "number"
         return list(self._entries(self._rows(f"{where} ORDER BY {order} DESC LIMIT %s", [*values, count])))
 
-    def before(self, entry: Entry, count: int) -> list[Entry]:
-        """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
-        return list(self._entries(reversed(self._neighbours("<", "DESC", entry, count))))
-
-    def after(self, entry: Entry, count: int) -> list[Entry]:
-        """Return the next ``count`` entries of the same account after ``entry``, oldest first."""
-        return list(self._entries(self._neighbours(">", "ASC", entry, count)))
-
     def _neighbours(self, side: str, order: str, entry: Entry, count: int) -> list[tuple[Any, ...]]:
         place = "(SELECT number FROM journal WHERE seq = %s)"
         return self._rows(
-            f"{_ACCOUNT} AND number {side} {place} ORDER BY number {order} LIMIT %s", [entry.account, entry.seq, count]
+            f"{ACCOUNT} AND number {side} {place} ORDER BY number {order} LIMIT %s", [entry.account, entry.seq, count]
         )
 
     def after_healthy(self, account: str, count: int) -> list[Entry]:
@@ -191,16 +162,16 @@ class StoreRecords:
         It looks at no entry before that one.
         """
         healthy = "target = (SELECT id FROM names WHERE name = 'healthy')"
-        last = f"SELECT number FROM journal WHERE {_ACCOUNT} AND {healthy} ORDER BY number DESC LIMIT 1"
-        where = f"{_ACCOUNT} AND number > coalesce(({last}), 0) ORDER BY number LIMIT %s"
+        last = f"SELECT number FROM journal WHERE {ACCOUNT} AND {healthy} ORDER BY number DESC LIMIT 1"
+        where = f"{ACCOUNT} AND number > coalesce(({last}), 0) ORDER BY number LIMIT %s"
         return list(self._entries(self._rows(where, [account, account, count])))
 
     def life_until(self, entry: Entry) -> list[Entry]:
         """Return the entries of the same life up to and including ``entry``, oldest first."""
         place = "(SELECT number FROM journal WHERE seq = %s)"
-        other = f"SELECT number FROM journal WHERE {_ACCOUNT} AND number < {place} AND life <> %s"
+        other = f"SELECT number FROM journal WHERE {ACCOUNT} AND number < {place} AND life <> %s"
         first = self._select(f"{other} ORDER BY number DESC LIMIT 1", [entry.account, entry.seq, entry.life])
-        where = f"{_ACCOUNT} AND number > %s AND number <= {place} ORDER BY number"
+        where = f"{ACCOUNT} AND number > %s AND number <= {place} ORDER BY number"
         return list(self._entries(self._rows(where, [entry.account, first[0][0] if first else 0, entry.seq])))
 
     def first_since(self, since: float) -> int:
@@ -216,12 +187,12 @@ class StoreRecords:
 
     def last_seq(self) -> int:
         """Return the ``seq`` of the last entry in the order of all that a follower may have; 0 when there is none."""
-        rows = self._select(f"SELECT seq FROM journal WHERE {_ENDED} ORDER BY tx DESC, seq DESC LIMIT 1")
+        rows = self._select(f"SELECT seq FROM journal WHERE {ENDED} ORDER BY tx DESC, seq DESC LIMIT 1")
         return int(rows[0][0]) if rows else 0
 
     def oldest(self, count: int) -> list[tuple[int, float]]:
         """Return ``seq`` and ``at`` of the ``count`` oldest entries; the newest of all is never among them."""
-        newest = f"SELECT tx, seq FROM journal WHERE {_ENDED} ORDER BY tx DESC, seq DESC LIMIT 1"
+        newest = f"SELECT tx, seq FROM journal WHERE {ENDED} ORDER BY tx DESC, seq DESC LIMIT 1"
         return self._select(
             f"SELECT seq, at FROM journal WHERE (tx, seq) < ({newest}) ORDER BY tx, seq LIMIT %s", [count]
         )
@@ -230,19 +201,19 @@ class StoreRecords:
         """Return the numbers of these entries, by account and life, each in the account's order."""
         found: dict[tuple[str, int], list[int]] = {}
         for seq, account, life in self._select(
-            f"SELECT seq, {_name('account')}, life FROM journal WHERE seq = ANY(%s) ORDER BY seq", [list(seqs)]
+            f"SELECT seq, {name_of('account')}, life FROM journal WHERE seq = ANY(%s) ORDER BY seq", [list(seqs)]
         ):
             found.setdefault((account, life), []).append(seq)
         return found
 
     def count(self, account: str, life: int) -> int:
         """Return how many entries a life has, those included that cannot be read."""
-        query = f"SELECT count(*) FROM journal WHERE {_ACCOUNT} AND life = %s"
+        query = f"SELECT count(*) FROM journal WHERE {ACCOUNT} AND life = %s"
         return int(self._select(query, [account, life])[0][0])
 
     def has_entry_after(self, account: str, life: int, after_seq: int) -> bool:
         """Return whether ``life`` has an entry after ``after_seq``; entries of two lives are never mixed."""
-        query = f"SELECT life FROM journal WHERE {_ACCOUNT} AND seq > %s ORDER BY number LIMIT 1"
+        query = f"SELECT life FROM journal WHERE {ACCOUNT} AND seq > %s ORDER BY number LIMIT 1"
         return self._select(query, [account, after_seq]) == [(life,)]
 
     # --- moves --------------------------------------------------------------------------------------------------------
@@ -250,7 +221,7 @@ class StoreRecords:
     def moves(self, first: int = 1) -> Iterator[StoredMove]:
         """Yield all entries from number ``first`` on as moves, by number."""
         names: dict[int, str] = {}
-        while page := self._select(f"{_MOVES} WHERE seq >= %s ORDER BY seq LIMIT %s", [first, _PAGE_ROWS]):
+        while page := self._select(f"{MOVES} WHERE seq >= %s ORDER BY seq LIMIT %s", [first, _PAGE_ROWS]):
             yield from self._moves(names, page)
             first = page[-1][0] + 1
 
@@ -259,13 +230,13 @@ class StoreRecords:
         names: dict[int, str] = {}
         place, values = self._after("journal", "seq", after_seq)
         while page := self._select(
-            f"{_MOVES} WHERE seq >= %s AND {_ENDED} AND {place} ORDER BY tx, seq LIMIT %s", [first, *values, _PAGE_ROWS]
+            f"{MOVES} WHERE seq >= %s AND {ENDED} AND {place} ORDER BY tx, seq LIMIT %s", [first, *values, _PAGE_ROWS]
         ):
             yield from self._moves(names, page)
             place, values = self._after("journal", "seq", page[-1][0])
 
     def _moves(self, names: dict[int, str], page: Sequence[tuple[Any, ...]]) -> Iterator[StoredMove]:
-        """Yield what can be read of rows of ``_MOVES``; ``names`` are those that are known, and are added to."""
+        """Yield what can be read of rows of ``MOVES``; ``names`` are those that are known, and are added to."""
         if not all({account, *rest} <= names.keys() for _, account, _, _, _, *rest in page):
             names.update(self._names())
         for row in page:
@@ -275,51 +246,23 @@ class StoreRecords:
     def last_moves(self, before: int) -> dict[str, StoredMove]:
         """Return each account's last entry before number ``before`` as a move, by name."""
         last = f"""SELECT last.* FROM snapshots CROSS JOIN LATERAL (
-            {_MOVES} WHERE account = snapshots.account AND seq < %s ORDER BY number DESC LIMIT 1) AS last"""
+            {MOVES} WHERE account = snapshots.account AND seq < %s ORDER BY number DESC LIMIT 1) AS last"""
         rows, names = self._select(last, [before]), self._names()
         return {move.account: move for row in rows if (move := self._move(names, row)) is not None}
 
     def _names(self) -> dict[int, str]:
         return dict(self._select("SELECT id, name FROM names"))
 
-    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove | None:
-        """Return the move in a row; None if it cannot be read."""
-        seq, account, life, at, dwell, source, target, event = row
-        try:
-            return StoredMove(
-                seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
-                target=State(names[target]), event=names[event], shift=self._shift(seq, names[event]),
-            )  # fmt: skip
-        except (LookupError, ValueError, Undecodable) as exc:
-            why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
-            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=life)
-            return None
-
-    def _shift(self, seq: int, event: str) -> float:
-        if event != "ClockJumped" or (entry := self.entry(seq)) is None:
-            return 0.0
-        return float(getattr(event_from(event, entry.payload), "shift", 0.0))
-
     # --- accounts -----------------------------------------------------------------------------------------------------
 
     def snapshots(self) -> dict[str, tuple[Snapshot, int]]:
         """Return each account's snapshot and the ``seq`` of its last entry before it (0: none), by name."""
-        return self._snapshots(self._select(f"{_SNAPSHOTS} ORDER BY 1"))
+        return self._snapshots(self._select(f"{SNAPSHOTS} ORDER BY 1"))
 
     def snapshots_of(self, accounts: Iterable[str]) -> dict[str, tuple[Snapshot, int]]:
         """Return the same for these accounts alone, which takes no longer with many others."""
         some = "account IN (SELECT id FROM names WHERE name = ANY(%s))"
-        return self._snapshots(self._select(f"{_SNAPSHOTS} WHERE {some}", [sorted(accounts)]))
-
-    def _snapshots(self, rows: list[tuple[Any, ...]]) -> dict[str, tuple[Snapshot, int]]:
-        decode = snapshot_decoder(len(rows))
-        found = {}
-        for name, text, seq in rows:
-            try:
-                found[name] = decode(text), seq
-            except Undecodable as exc:
-                self._leave_out(exc, account=name)
-        return found
+        return self._snapshots(self._select(f"{SNAPSHOTS} WHERE {some}", [sorted(accounts)]))
 
     def present(self, engine: str) -> set[str]:
         """Return the accounts whose stored snapshot was decided by the engine of this identity.
@@ -328,7 +271,7 @@ class StoreRecords:
         """
         if not engine:
             return set()
-        rows = self._select(f"SELECT {_name('account')} FROM present WHERE engine = %s", [engine])
+        rows = self._select(f"SELECT {name_of('account')} FROM present WHERE engine = %s", [engine])
         return {name for (name,) in rows}
 
     def present_at_nodes(self) -> set[str]:
@@ -346,22 +289,13 @@ class StoreRecords:
 
         The journal may no longer have all of a life, see ``StoredLife.pruned_to``.
         """
-        one = "" if account is None else f"AND {_ACCOUNT}"
+        one = "" if account is None else f"AND {ACCOUNT}"
         rows = self._select(
-            f"""SELECT {_name("account")}, life, at, (SELECT policy FROM policies WHERE key = lives.policy), snapshot,
+            f"""SELECT {name_of("account")}, life, at, (SELECT policy FROM policies WHERE key = lives.policy), snapshot,
             pruned_to, base FROM lives WHERE life >= %s {one} ORDER BY 1, 2""",
             [from_life, *([] if account is None else [account])],
         )
-        found = []
-        for name, life, at, policy, snapshot, pruned_to, base in rows:
-            try:
-                found.append(StoredLife(
-                    account=name, life=life, at=at, policy=policy_from(policy), snapshot=decode_snapshot(snapshot),
-                    pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
-                ))  # fmt: skip
-            except Undecodable as exc:
-                self._leave_out(exc, account=name, life=life)
-        return found
+        return self._lives(rows)
 
     def beginnings(self, after: int, since: float) -> list[tuple[int, StoredBeginning]]:
         """Return the lives that began at ``since`` (Unix seconds) or later, each with the number of its row.
@@ -370,8 +304,8 @@ class StoreRecords:
         not be the last that has its place: numbers are given before their transactions are over.
         """
         place, values = self._after("lives", "id", after)
-        where, found = f"at >= %s AND {_ENDED} AND {place} ORDER BY tx, id", []
-        for number, name, life, at, snapshot, base in self._select(f"{_BEGINNINGS} WHERE {where}", [since, *values]):
+        where, found = f"at >= %s AND {ENDED} AND {place} ORDER BY tx, id", []
+        for number, name, life, at, snapshot, base in self._select(f"{BEGINNINGS} WHERE {where}", [since, *values]):
             try:
                 begun, kept = decode_snapshot(snapshot), None if base is None else decode_snapshot(base)
             except Undecodable:
@@ -383,15 +317,15 @@ class StoreRecords:
 
     def last_seen(self) -> dict[str, float]:
         """Return when each account last had an event (Unix seconds), routine included, by name."""
-        return dict(self._select(f"SELECT {_name('account')}, at FROM snapshots"))
+        return dict(self._select(f"SELECT {name_of('account')}, at FROM snapshots"))
 
     def accounts(self) -> list[str]:
         """Return the names of all accounts that the journal knows, sorted."""
-        return [name for (name,) in self._select(f"SELECT {_name('account')} FROM snapshots ORDER BY 1")]
+        return [name for (name,) in self._select(f"SELECT {name_of('account')} FROM snapshots ORDER BY 1")]
 
     def logins(self) -> dict[str, tuple[str, int | None]]:
         """Return the fingerprint of each account's key, and its user if known, as the last start or stop found them."""
-        rows = self._select(f"""SELECT {_name("account")}, login, "user" FROM logins""")
+        rows = self._select(f"""SELECT {name_of("account")}, login, "user" FROM logins""")
         return {name: (login, user) for name, login, user in rows}
 
     def former_names(self) -> list[tuple[float, str, str]]:
@@ -400,35 +334,15 @@ class StoreRecords:
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
-    def _entry(self, row: tuple[Any, ...]) -> Entry:
+    def _entry_from(self, row: tuple[Any, ...]) -> Entry:
         *names, dwell, counts, body, _, _ = row
         return entry_from((*names, *_counts_from(row[0], counts), dwell, body), self._policy_of)
 
-    def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
-        for row in rows:
-            try:
-                entry = self._entry(row)
-            except Undecodable as exc:
-                self._leave_out(exc, seq=row[0], account=row[2], life=row[3])
-            else:
-                yield entry
-
-    def _policy_of(self, key: str) -> "Policy":
-        """Return the policy that a record calls by this key. Raises ``Undecodable``."""
-        if key not in self._policies:
-            self._policies.update(self._select("SELECT key, policy FROM policies WHERE key = %s", [key]))
-        if key not in self._policies:
-            raise Undecodable(f"its policy {key:.16} is not stored; restore a backup")
-        return policy_from(self._policies[key])
-
-    def _leave_out(self, exc: Undecodable, *, account: str | None, seq: int = 0, life: int | None = None) -> None:
-        """Tell of a row that cannot be read; raise its error if nobody is to be told."""
-        if self.on_unreadable is None:
-            raise Undecodable(f"{self.address}: {exc}") from exc
-        self.on_unreadable(UnreadableRow(seq=seq, account=account, life=life, why=str(exc)))
+    def _stored_policies(self, key: str) -> dict[str, str]:
+        return dict(self._select("SELECT key, policy FROM policies WHERE key = %s", [key]))
 
     def _rows(self, rest: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        return self._select(f"SELECT {_COLUMNS} FROM journal WHERE {rest}", values)
+        return self._select(f"SELECT {COLUMNS} FROM journal WHERE {rest}", values)
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self.store.rows(sql, values)
@@ -443,31 +357,3 @@ def _counts_from(seq: int, text: str) -> tuple[Any, ...]:
     except (ValueError, RecursionError):
         pass
     raise Undecodable(f"entry {seq} of the journal cannot be read (its counts are none); restore a backup")
-
-
-def _conditions(
-    accounts: Sequence[str] | None,
-    state: State | None,
-    event: str | None,
-    period: tuple[float | None, float | None],
-    failed: bool,
-) -> tuple[str, list[Any]]:
-    """Return the condition and its values."""
-    conditions: list[tuple[str, Any]] = []
-    numbers = "(SELECT id FROM names WHERE name = ANY(%s))"
-    if accounts is not None and len(set(accounts)) == 1:
-        conditions.append((_ACCOUNT, accounts[0]))
-    elif accounts is not None:
-        conditions.append((f"account IN {numbers}", list(accounts)))
-    if state is not None:
-        conditions.append(("target = (SELECT id FROM names WHERE name = %s) AND source <> target", state.value))
-    if event is not None:
-        conditions.append(("event = (SELECT id FROM names WHERE name = %s)", event))
-    if failed:
-        conditions.append((f"event IN {numbers}", list(failure_names())))
-    since, until = period
-    if since is not None:
-        conditions.append(("at >= %s", since))
-    if until is not None:
-        conditions.append(("at < %s", until))
-    return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]

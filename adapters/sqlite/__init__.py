@@ -18,12 +18,12 @@ if TYPE_CHECKING:
         database_failure,
     )
     from adapters.sqlite.journal import JournalWriter
-    from adapters.sqlite.journal_rows import StoredLife, StoredMove
     from adapters.sqlite.queue import Statement
     from adapters.sqlite.reader import JournalReader
     from adapters.sqlite.repair import Repair
     from adapters.sqlite.rescue import Rescue
     from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
+    from adapters.stores.journal_rows import StoredLife, StoredMove
 
 __all__ = [
     "DatabaseUnusable",
@@ -63,7 +63,7 @@ _HOMES = {
         "database_failure",
     ),
     "adapters.sqlite.journal": ("JournalWriter",),
-    "adapters.sqlite.journal_rows": ("StoredLife", "StoredMove"),
+    "adapters.stores.journal_rows": ("StoredLife", "StoredMove"),
     "adapters.sqlite.queue": ("Statement",),
     "adapters.sqlite.reader": ("JournalReader",),
     "adapters.sqlite.repair": ("Repair",),

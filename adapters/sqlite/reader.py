@@ -2,41 +2,30 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from attrs import define, field
+from attrs import define
 
-from adapters.sqlite.codec import decode_snapshot, event_from, policy_key
+from adapters.sqlite.codec import policy_key
 from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
+from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
 from adapters.sqlite.job_codec import is_legible
-from adapters.sqlite.journal_rows import (
-    BEGINNINGS,
-    COLUMNS,
+from adapters.sqlite.journal_queries import BEGINNINGS, COLUMNS, conditions
+from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
+from adapters.stores.journal_rows import (
     MOVES,
     StoredBeginning,
     StoredLife,
     StoredMove,
-    UnreadableRow,
     beginning_from,
-    check_numbers,
-    check_row,
-    conditions,
     entry_from,
-    policy_from,
-    text_or_none,
-    whole_or_none,
 )
-from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
-from adapters.sqlite.snapshots import snapshot_decoder
+from adapters.stores.records import RecordReader
 from states.record import Entry
 from states.snapshot import Snapshot, State
-
-if TYPE_CHECKING:  # most reads need no policy
-    from states.schedules import Policy
 
 _PAGE_ROWS = 1000
 
@@ -45,7 +34,7 @@ _PRESENT_SINCE = 5
 
 
 @define(eq=False)
-class JournalReader:
+class JournalReader(RecordReader):
     """Reads the journal, never writes. Not for an event loop: each call reads the file.
 
     All methods raise ``DatabaseUnusable`` when the file cannot be read. A row that another version wrote, or something
@@ -55,10 +44,6 @@ class JournalReader:
     path: Path
     _connection: sqlite3.Connection
     _version: int
-    _policies: dict[str, str] = field(factory=dict, init=False)
-    """The policies of the file as JSON, by key; those that were written later are read when a record has them."""
-    on_unreadable: Callable[["UnreadableRow"], None] | None = field(default=None)
-    """Called for each row that cannot be read, in the order of the rows, which is then left out; None: it raises."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -74,6 +59,11 @@ class JournalReader:
             connection.close()
             raise
         return cls(path, connection, version)
+
+    @property
+    def place(self) -> str:
+        """The path of the file."""
+        return str(self.path)
 
     @property
     def is_gapless(self) -> bool:
@@ -147,17 +137,6 @@ class JournalReader:
             )
         )
 
-    def _snapshots(self, rows: list[tuple[Any, ...]]) -> dict[str, tuple[Snapshot, int]]:
-        decode = snapshot_decoder(len(rows))
-        found = {}
-        for name, text, seq in rows:
-            try:
-                check_row("a snapshot", texts=[name], numbers=[seq])
-                found[name] = decode(text), seq
-            except Undecodable as exc:
-                self._leave_out(exc, account=text_or_none(name))
-        return found
-
     def present(self, engine: str) -> set[str]:
         """Return the accounts whose stored snapshot was decided by the engine of this identity.
 
@@ -188,17 +167,7 @@ class JournalReader:
             FROM lives WHERE life >= ? {one} ORDER BY name, life""",
             [from_life, *([] if account is None else [account])],
         )
-        found = []
-        for name, life, at, policy, snapshot, pruned_to, base in rows:
-            try:
-                check_row("the beginning of a life", texts=[name], numbers=[life, at, pruned_to])
-                found.append(StoredLife(
-                    account=name, life=life, at=at, policy=policy_from(policy), snapshot=decode_snapshot(snapshot),
-                    pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
-                ))  # fmt: skip
-            except Undecodable as exc:
-                self._leave_out(exc, account=text_or_none(name), life=whole_or_none(life))
-        return found
+        return self._lives(rows)
 
     def beginnings(self, after: int, since: float) -> list[tuple[int, StoredBeginning]]:
         """Return the lives that began at ``since`` (Unix seconds) or later, each with the number of its row.
@@ -213,7 +182,7 @@ class JournalReader:
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none."""
         with naming_file(self.path):
-            return next((entry_from(row, self._policy_of) for row in self._rows("seq = ?", [seq])), None)
+            return next((self._entry_from(row) for row in self._rows("seq = ?", [seq])), None)
 
     def newest(self, account: str | None, count: int, *, before: int | None = None) -> list[Entry]:
         """Return the last ``count`` entries of an account, or of all with None, newest first.
@@ -224,14 +193,6 @@ class JournalReader:
         if before is not None:
             where, values = f"{where} AND seq < ?", [*values, before]
         return list(self._entries(self._rows(f"{where} ORDER BY seq DESC LIMIT ?", [*values, count])))
-
-    def before(self, entry: Entry, count: int) -> list[Entry]:
-        """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
-        return list(self._entries(reversed(self._neighbours("<", "DESC", entry, count))))
-
-    def after(self, entry: Entry, count: int) -> list[Entry]:
-        """Return the next ``count`` entries of the same account after ``entry``, oldest first."""
-        return list(self._entries(self._neighbours(">", "ASC", entry, count)))
 
     def after_healthy(self, account: str, count: int) -> list[Entry]:
         """Return the first ``count`` entries of an account after its last one that ended in ``healthy``, oldest first.
@@ -372,48 +333,11 @@ class JournalReader:
     def _names(self) -> dict[int, str]:
         return {number: name for number, name in self._select("SELECT id, name FROM names") if is_legible(name)}
 
-    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove | None:
-        """Return the move in a row; None if it cannot be read."""
-        seq, account, life, at, dwell, source, target, event = row
-        try:
-            check_numbers(at, dwell, life)
-            return StoredMove(
-                seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
-                target=State(names[target]), event=names[event], shift=self._shift(seq, names[event]),
-            )  # fmt: skip
-        except (LookupError, ValueError, TypeError, Undecodable) as exc:
-            why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
-            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=whole_or_none(life))
-            return None
+    def _entry_from(self, row: tuple[Any, ...]) -> Entry:
+        return entry_from(row, self._policy_of)
 
-    def _shift(self, seq: int, event: str) -> float:
-        if event != "ClockJumped" or (entry := self.entry(seq)) is None:
-            return 0.0
-        return float(getattr(event_from(event, entry.payload), "shift", 0.0))
-
-    def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
-        for row in rows:
-            try:
-                entry = entry_from(row, self._policy_of)
-            except Undecodable as exc:
-                self._leave_out(exc, seq=row[0], account=text_or_none(row[2]), life=whole_or_none(row[3]))
-            else:
-                yield entry
-
-    def _policy_of(self, key: str) -> "Policy":
-        """Return the policy that a record calls by this key. Raises ``Undecodable``."""
-        if key not in self._policies:
-            rows = self._select("SELECT policy FROM policies")
-            self._policies |= {policy_key(text): text for (text,) in rows if is_legible(text)}
-        if key not in self._policies:
-            raise Undecodable(f"its policy {key:.16} is not stored; restore a backup")
-        return policy_from(self._policies[key])
-
-    def _leave_out(self, exc: Undecodable, *, account: str | None, seq: int = 0, life: int | None = None) -> None:
-        """Tell of a row that cannot be read; raise its error if nobody is to be told."""
-        if self.on_unreadable is None:
-            raise Undecodable(f"{self.path}: {exc}") from exc
-        self.on_unreadable(UnreadableRow(seq=seq, account=account, life=life, why=str(exc)))
+    def _stored_policies(self, key: str) -> dict[str, str]:
+        return {policy_key(text): text for (text,) in self._select("SELECT policy FROM policies") if is_legible(text)}
 
     def _rows(self, rest: str, values: list[Any]) -> list[tuple[Any, ...]]:
         return self._select(f"SELECT {COLUMNS} FROM journal WHERE {rest}", values)

@@ -18,9 +18,9 @@ from adapters.sqlite.codec import decode_snapshot, encode_snapshot, event_from, 
 from adapters.sqlite.connect import read_rows, transaction
 from adapters.sqlite.errors import Undecodable, translating_errors
 from adapters.sqlite.job_codec import is_legible
-from adapters.sqlite.journal_rows import StoredLife
 from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.retention import replay
+from adapters.stores.journal_rows import StoredLife
 from states.record import Entry
 from states.redo import redo
 from states.schedules import Policy

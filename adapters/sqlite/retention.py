@@ -13,9 +13,9 @@ from attrs import frozen
 from adapters.sqlite import schema
 from adapters.sqlite.codec import encode_snapshot, event_from
 from adapters.sqlite.errors import Undecodable
-from adapters.sqlite.journal_rows import StoredLife
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader
+from adapters.stores.journal_rows import StoredLife
 from states.record import Entry
 from states.redo import differences, redo
 from states.snapshot import Snapshot

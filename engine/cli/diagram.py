@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from engine import diagram as drawing
 from engine.app.records import open_records
 from engine.cli.common import (

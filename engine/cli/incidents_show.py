@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from adapters.system import Holder
 from engine.app.missed import read_found, read_missed
 from engine.app.records import StoragePlace, open_records

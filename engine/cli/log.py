@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from engine.app.records import open_records
 from engine.cli.common import (
     EXIT_BAD_INPUT,

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from engine.app.records import open_records
 from engine.cli.common import match_accounts
 from engine.config import load_outline

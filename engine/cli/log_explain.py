@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from engine.app.journal_events import explain_entry
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
 from engine.cli.declared import Parameter

@@ -18,7 +18,7 @@ from states import Entry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from adapters.sqlite.journal_rows import UnreadableRow
+    from adapters.stores.journal_rows import UnreadableRow
     from engine.journal.ports import JournalRecords
 
 INTERVAL: Final = 0.25

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from rich.console import Console
 from rich.progress import Progress
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from adapters.system import holder_of
 from engine import paths
 from engine.app.journal_events import decode_event

@@ -7,8 +7,8 @@ import anyio
 import anyio.to_thread
 
 from adapters.sqlite import JournalMissing
-from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.sqlite.renames import StoredLogin, logins_in
+from adapters.stores.journal_rows import UnreadableRow
 from engine.app.records import open_records
 from engine.app.restored import owners, present_login
 from engine.app.telegram import connectors_outside

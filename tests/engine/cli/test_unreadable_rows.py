@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.sqlite.journal_rows import UnreadableRow
+from adapters.stores.journal_rows import UnreadableRow
 from engine.cli.log_common import tell_unreadable
 
 

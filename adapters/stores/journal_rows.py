@@ -1,7 +1,6 @@
 """Rows of the journal as values, whatever else may stand in them: what cannot be read is ``Undecodable``."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,6 @@ from states.snapshot import Snapshot, State
 
 if TYPE_CHECKING:  # most reads need no policy
     from states.schedules import Policy
-
-COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
-    (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
-    (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
-"""The columns of an entry."""
 
 MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 """The columns of a move; names are numbers here."""
@@ -69,17 +63,12 @@ class StoredBeginning:
     """The last sign of life before it."""
 
 
-BEGINNINGS = """SELECT rowid, (SELECT name FROM names WHERE id = account), life, at,
-    CASE WHEN json_valid(snapshot) THEN json_extract(snapshot, '$.state') END,
-    CASE WHEN json_valid(snapshot) THEN json_extract(snapshot, '$.last_success') END,
-    CASE WHEN json_valid(base) THEN json_extract(base, '$.state') END,
-    CASE WHEN json_valid(base) THEN json_extract(base, '$.since') END
-    FROM lives WHERE rowid > ? AND at >= ? ORDER BY rowid"""
-"""The columns of a beginning: SQLite reads the JSON in a tenth of the time."""
-
-
 def beginning_from(row: tuple[Any, ...]) -> StoredBeginning | None:
-    """Return the beginning in a row of ``BEGINNINGS``; None if it cannot be read."""
+    """Return a beginning; None if it cannot be read.
+
+    The row has its number, the account, the life and when it began; state and last success of its snapshot; state and
+    ``since`` of the one with which the records begin that retention has left.
+    """
     _, account, life, at, state, answered, base, since = row
     try:
         _check_texts(account)
@@ -126,34 +115,6 @@ body_from = lru_cache(maxsize=4096)(decode_body)
 """Returns what a record has without a column, from its JSON; many records share one, so nobody may change it."""
 
 
-def conditions(
-    accounts: Sequence[str] | None,
-    state: State | None,
-    event: str | None,
-    period: tuple[float | None, float | None],
-    failed: bool,
-) -> tuple[str, list[Any]]:
-    """Return the condition and its values. A ``+`` keeps SQLite from using any index but the intended one."""
-    numbers = "(SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
-    conditions: list[tuple[str, Any]] = []
-    if accounts is not None and len(set(accounts)) == 1:
-        conditions.append(("account = (SELECT id FROM names WHERE name = ?)", accounts[0]))
-    elif accounts is not None:
-        conditions.append((f"+account IN {numbers}", json.dumps(list(accounts))))
-    if state is not None:
-        conditions.append(("target = (SELECT id FROM names WHERE name = ?) AND source <> target", state.value))
-    if event is not None:
-        conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
-    if failed:
-        conditions.append((f"event IN {numbers}", json.dumps(failure_names())))
-    since, until = period
-    if since is not None:
-        conditions.append(("+at >= ?", since))
-    if until is not None:
-        conditions.append(("+at < ?", until))
-    return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
-
-
 _NUMBER = (int, float)
 _STATES = {state.value: state for state in State}
 
@@ -197,7 +158,7 @@ def check_row(what: str, *, texts: list[Any], numbers: list[Any]) -> None:
 
 
 def entry_from(row: tuple[Any, ...], policy_of: "Callable[[str], Policy]") -> Entry:
-    """Return the entry in a row of ``COLUMNS``; ``policy_of`` finds a policy by its key. Raises ``Undecodable``."""
+    """Return the entry in a row; ``policy_of`` finds a policy by its key. Raises ``Undecodable``."""
     seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
     if account is None:
         raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
