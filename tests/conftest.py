@@ -91,11 +91,10 @@ def empty_store_url(postgres: "PostgresServer") -> Iterator[str]:
 @pytest.fixture
 def store_url(postgres: "PostgresServer") -> Iterator[str]:
     """Return the address of a database of this test with the schema of this version."""
-    from tests.postgres.template import template_of
+    from tests.postgres.pool import pool_of
 
-    name = postgres.clone(template_of(postgres))
-    yield postgres.url(name)
-    postgres.drop(name)
+    with pool_of(postgres).database() as name:
+        yield postgres.url(name)
 
 
 @pytest.fixture

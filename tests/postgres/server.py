@@ -167,9 +167,13 @@ class PostgresServer:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    def new_name(self) -> str:
+        """Return a name that no database here has had."""
+        return f"test_{next(self._numbers)}"
+
     def clone(self, template: str) -> str:
         """Make a new database as a copy of another one, and return its name."""
-        name = f"test_{next(self._numbers)}"
+        name = self.new_name()
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))

@@ -16,9 +16,9 @@ from adapters.postgres.job_reader import PostgresJobReader, PostgresMessageReade
 from adapters.postgres.jobs import PostgresJobs
 from adapters.sqlite.jobs import NewJob
 from states.jobs import Job, JobEvent
+from tests.postgres.pool import pool_of
 from tests.postgres.server import PostgresServer
 from tests.postgres.support import new_life
-from tests.postgres.template import template_of
 from tests.storage.job_stores import ACCOUNTS
 from tests.timeouts import TIMEOUT
 
@@ -116,8 +116,5 @@ class PostgresJobsDatabase:
 @contextmanager
 def postgres_jobs(server: PostgresServer) -> Iterator[PostgresJobsDatabase]:
     """Make an empty store of jobs for the block."""
-    name = server.clone(template_of(server))
-    try:
+    with pool_of(server).database() as name:
         yield PostgresJobsDatabase(server.url(name))
-    finally:
-        server.drop(name)
