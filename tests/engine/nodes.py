@@ -58,7 +58,7 @@ class Nodes:
         self,
         name: str,
         *,
-        lease: str = "6s",
+        lease: str = "60s",
         more: str = "",
         rest: str = "",
         url: str | None = None,
@@ -66,6 +66,7 @@ class Nodes:
     ) -> EngineHarness:
         """Write the config of a node; the first one brings the sessions into the database.
 
+        A lease that a test waits for is short: one that is not ends no node whose machine is busy.
         ``url`` is the way of this node to the database, if it has one of its own.
         """
         harness = EngineHarness(self.directory / name)
@@ -118,9 +119,13 @@ class Nodes:
             snapshots = records.snapshots()
         return {name: at.life for name, (at, _) in snapshots.items() if at.state.value == "healthy"}
 
-    def all_healthy(self) -> bool:
-        """Return whether all accounts are healthy."""
-        return set(self.healthy()) == set(self.accounts)
+    def all_healthy(self, since: int = 1) -> bool:
+        """Return whether all accounts are healthy, in lives that have this number or a later one.
+
+        The states of a life that was killed stay in the database until the next one has begun.
+        """
+        found = self.healthy()
+        return set(found) == set(self.accounts) and min(found.values()) >= since
 
     async def until(self, holds: Callable[[], bool], *said: EngineHarness) -> None:
         """Wait until something is so in the database, which may be out of reach meanwhile."""

@@ -44,7 +44,7 @@ async def answers(node: EngineHarness) -> None:
 async def goes_on(nodes: Nodes, node: EngineHarness, process: Process) -> None:
     """Assert that the same process has all accounts again, and that each text was sent once."""
     await node.until(lambda at: "This node goes on under its new lease" in at.text)
-    await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS) and min(nodes.healthy().values()) >= 2, node)
+    await nodes.until(lambda: nodes.all_healthy(since=2), node)
     await nodes.until(lambda: nodes.jobs() == ["done"] * len(TEXTS), node)
     assert process.returncode is None
     assert sorted(message.text for message in nodes.dc.channel_messages(CHANNEL)) == sorted(TEXTS)
@@ -60,7 +60,7 @@ async def test_a_black_hole_longer_than_the_lease(tmp_path: Path, store_url: str
     async with Sandbox() as dc, relay(postgres.socket) as wire:
         await dc.create_channel(CHANNEL, "News", members=PHONES, admins=PHONES)
         nodes = Nodes(tmp_path, postgres.url(urlsplit(store_url).path[1:], host=wire.address), dc)
-        one = await nodes.node("one")
+        one = await nodes.node("one", lease="15s")
         nodes.url = store_url
         nodes.settle()
         async with one.running() as process:
@@ -81,7 +81,7 @@ async def test_a_server_that_crashes_and_is_back_after_the_lease(tmp_path: Path)
         async with Sandbox() as dc:
             await dc.create_channel(CHANNEL, "News", members=PHONES, admins=PHONES)
             nodes = Nodes(tmp_path, server.url(name), dc)
-            one = await nodes.node("one")
+            one = await nodes.node("one", lease="15s")
             nodes.settle()
             async with one.running() as process:
                 await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)

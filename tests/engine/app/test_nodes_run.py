@@ -18,7 +18,7 @@ async def test_the_accounts_of_a_killed_node_go_on_at_another(tmp_path: Path, st
     """No login is destroyed: the second node is silent for the length of the lease, then it has both accounts."""
     async with Sandbox() as dc:
         nodes = Nodes(tmp_path, store_url, dc)
-        one, two = await nodes.node("one"), await nodes.node("two")
+        one, two = await nodes.node("one", lease="6s"), await nodes.node("two", lease="6s")
         async with one.running() as first:
             await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
             assert nodes.owners() == dict.fromkeys(ACCOUNTS, "one")
@@ -26,10 +26,7 @@ async def test_the_accounts_of_a_killed_node_go_on_at_another(tmp_path: Path, st
                 await two.until(lambda at: "This node has a lease" in at.text)
                 first.kill()
                 await nodes.until(lambda: nodes.owners() == dict.fromkeys(ACCOUNTS, "two"), two)
-                # The states of the killed node's lives stay in the database until the next lives have begun.
-                await nodes.until(
-                    lambda: sorted(name for name, life in nodes.healthy().items() if life > 1) == [*ACCOUNTS], two
-                )
+                await nodes.until(lambda: nodes.all_healthy(since=2), two)
                 assert await two.finish(second, signal.SIGTERM) == 0
         assert dc.stats()["logins_destroyed"] == 0
     assert "Another node was silent for 6 s and is taken for dead" in two.text
@@ -121,6 +118,7 @@ async def test_two_nodes_tell_of_an_incident_once(tmp_path: Path, store_url: str
     async with Sandbox() as dc:
         nodes = Nodes(tmp_path, store_url, dc)
         one, two = await nodes.node("one", rest=alerts), await nodes.node("two", rest=alerts)
+        nodes.settle()
         async with one.running() as first:
             await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
             async with two.running() as second:

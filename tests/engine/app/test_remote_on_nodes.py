@@ -26,8 +26,8 @@ async def test_a_program_follows_its_account_and_misses_nothing(tmp_path: Path, 
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
         nodes = Nodes(tmp_path, store_url, dc)
-        one = await nodes.node("one", rest=PROGRAMS)
-        two = await nodes.node("two", rest=PROGRAMS, more=", accounts_at_most: 1")
+        one = await nodes.node("one", lease="15s", rest=PROGRAMS)
+        two = await nodes.node("two", lease="15s", rest=PROGRAMS, more=", accounts_at_most: 1")
         nodes.settle()
         client, heard = RemoteClient(one.config, "Account 1", name="reader"), list[str]()
 
