@@ -3,10 +3,10 @@
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import psycopg
-from attrs import frozen
+from attrs import define, frozen
 from psycopg.pq import TransactionStatus
 
 from adapters.postgres.address import StoreAddress
@@ -99,3 +99,17 @@ def blocking_store(
         versions = store.rows("SELECT version FROM schema_versions") if is_there else []
         require_versions(address, frozenset(version for (version,) in versions))
         yield store
+
+
+@define(eq=False)
+class StoreReader:
+    """Reads for commands in a process of their own, and in worker threads. A context manager; not for an event loop."""
+
+    _store: BlockingStore
+
+    @classmethod
+    @contextmanager
+    def open(cls, address: StoreAddress) -> Iterator[Self]:
+        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
+        with blocking_store(address) as store:
+            yield cls(store)

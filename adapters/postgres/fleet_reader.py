@@ -1,13 +1,11 @@
 """Reads which nodes there are and where each account is, for commands and pages on any host."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Final, Self
+from collections.abc import Sequence
+from typing import Final
 
 from attrs import define
 
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.blocking import StoreReader
 from adapters.postgres.statements import clean
 from states.nodes import AccountPlace, NodeRecord, NodeState
 
@@ -39,17 +37,8 @@ _ACCOUNTS: Final = """
 
 
 @define(eq=False)
-class FleetReader:
+class FleetReader(StoreReader):
     """Reads the nodes and the accounts of a fleet. Not for an event loop. All methods raise ``StoreUnusable``."""
-
-    _store: BlockingStore
-
-    @classmethod
-    @contextmanager
-    def open(cls, address: StoreAddress) -> Iterator[Self]:
-        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
-        with blocking_store(address) as store:
-            yield cls(store)
 
     def nodes(self) -> tuple[NodeRecord, ...]:
         """Return the living nodes by name, and then those that have no life any more, as long as that is news."""

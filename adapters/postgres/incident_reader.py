@@ -1,35 +1,23 @@
 """Reads the incidents of a fleet, for commands in a process of their own."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Self
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from attrs import define, field
 
 from adapters.postgres import incident_statements as of_incidents
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.blocking import StoreReader
 from adapters.sqlite.errors import Undecodable
-from adapters.sqlite.incident_reader import MAX_NUMBER, incident_from
-from adapters.sqlite.job_codec import MAX_TIME
+from adapters.stores.incidents import MAX_NUMBER, incident_from, left_from, names_by_number, those_of
 from states.incident import Incident
-from states.names import name_key
 
 
 @define(eq=False)
-class PostgresIncidentReader:
+class PostgresIncidentReader(StoreReader):
     """Reads the incidents of a fleet, each with the accounts of all nodes. A context manager; not for an event loop."""
 
-    _store: BlockingStore
     on_unreadable: Callable[[int, str], None] = field(default=lambda number, why: None)
     """Called for each incident that is left out because its row cannot be read: its number, and why."""
-
-    @classmethod
-    @contextmanager
-    def open(cls, address: StoreAddress) -> Iterator[Self]:
-        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
-        with blocking_store(address) as store:
-            yield cls(store)
 
     def incidents(
         self,
@@ -43,16 +31,10 @@ class PostgresIncidentReader:
 
         With ``since`` and ``until`` (Unix seconds), those that went on at some time from the one to before the other.
         """
-        where, values = ["closed IS NULL"] if open_only else ["true"], list[float]()
-        if since is not None:
-            where.append("(closed IS NULL OR closed >= %s)")
-            values.append(since)
-        if until is not None:
-            where.append("since < %s")
-            values.append(until)
+        where, values = those_of(open_only, since, until, "%s")
         limit = MAX_NUMBER if last is None else max(0, min(last, MAX_NUMBER))
         # Not by number: each node has a range of its own.
-        query = f"{of_incidents.SELECT} WHERE {' AND '.join(where)} ORDER BY opened DESC, id DESC LIMIT %s"
+        query = f"{of_incidents.SELECT} WHERE {where} ORDER BY opened DESC, id DESC LIMIT %s"
         return self._decoded(list(reversed(self._store.rows(query, (*values, limit)))))
 
     def incident(self, number: int) -> Incident | None:
@@ -72,12 +54,7 @@ class PostgresIncidentReader:
         """
         if not 0 < number <= MAX_NUMBER:
             return {}
-        found: dict[str, float | None] = {}
-        for name, until in self._store.rows(of_incidents.LEFT, (number, number)):
-            at = until if until is not None and abs(until) < MAX_TIME else None
-            before = found.get(name, at)
-            found[name] = None if at is None or before is None else max(at, before)
-        return found
+        return left_from(self._store.rows(of_incidents.LEFT, (number, number)))
 
     def inside(self) -> list[tuple[int, str, str]]:
         """Return what is in the open incidents now: the incident, the slot, the name."""
@@ -104,11 +81,3 @@ class PostgresIncidentReader:
     def _accounts(self, numbers: list[int]) -> dict[int, tuple[str, ...]]:
         """Return the accounts that were ever in these incidents."""
         return names_by_number(self._store.rows(of_incidents.ACCOUNTS, (numbers,)))
-
-
-def names_by_number(rows: Iterable[Sequence[Any]]) -> dict[int, tuple[str, ...]]:
-    """Return the names that stand beside each number, each once, in the order of ``name_key``."""
-    found: dict[int, set[str]] = {}
-    for number, name in rows:
-        found.setdefault(number, set()).add(name)
-    return {number: tuple(sorted(names, key=name_key)) for number, names in found.items()}

@@ -16,12 +16,12 @@ from adapters.postgres import incident_statements as of_incidents
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.blocking import blocking_store
 from adapters.postgres.group_writer import StoreWriter
-from adapters.postgres.incident_reader import PostgresIncidentReader, names_by_number
+from adapters.postgres.incident_reader import PostgresIncidentReader
 from adapters.postgres.jobs import JobLink
 from adapters.postgres.statements import RowStatement
 from adapters.redaction import redacted
 from adapters.sqlite.errors import Undecodable
-from adapters.sqlite.incident_reader import MAX_NUMBER, incident_from
+from adapters.stores.incidents import MAX_NUMBER, incident_from, names_by_number
 from states.incident import Incident
 from states.incidents import Acked, Book, Change, Closed, Joined, Left, Member, Opened, Slot, restore
 

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from attrs import define, field
 
 from adapters.postgres import job_statements as of_jobs
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.blocking import StoreReader
 from adapters.postgres.jobs import counts_from
 from adapters.postgres.statements import clean
 from adapters.sqlite.errors import Undecodable
@@ -23,19 +21,11 @@ _COLUMNS: Final = frozenset({"state", "account", "kind"})
 
 
 @define(eq=False)
-class PostgresJobReader:
+class PostgresJobReader(StoreReader):
     """Reads the jobs of a fleet. A context manager; not for an event loop."""
 
-    _store: BlockingStore
     on_unreadable: Callable[[int, str], None] = field(default=lambda number, why: None)
     """Called for each job that ``jobs`` leaves out because its row cannot be read: its number, and why."""
-
-    @classmethod
-    @contextmanager
-    def open(cls, address: StoreAddress) -> Iterator[Self]:
-        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
-        with blocking_store(address) as store:
-            yield cls(store)
 
     def job(self, number: int) -> Job | None:
         """Return a job by its number."""
@@ -123,17 +113,8 @@ MESSAGE_COLUMNS: Final = (
 
 
 @define(eq=False)
-class PostgresMessageReader:
+class PostgresMessageReader(StoreReader):
     """Reads the messages of a chat. A context manager; not for an event loop."""
-
-    _store: BlockingStore
-
-    @classmethod
-    @contextmanager
-    def open(cls, address: StoreAddress) -> Iterator[Self]:
-        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
-        with blocking_store(address) as store:
-            yield cls(store)
 
     def chat_named(self, name: str) -> int | None:
         """Return the id of the chat that a job calls so, whichever job has read it last; None if none has."""

@@ -1,13 +1,11 @@
 """Reads the ledger of completeness in PostgreSQL, for commands on any host."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, Self
+from collections.abc import Sequence
+from typing import Any, Final
 
 from attrs import define
 
-from adapters.postgres.address import StoreAddress
-from adapters.postgres.blocking import BlockingStore, blocking_store
+from adapters.postgres.blocking import StoreReader
 from adapters.sqlite.ledger_reader import row_of
 from states.completeness import ReadLater
 from states.ledger import LedgerRow
@@ -23,17 +21,8 @@ _FILLS: Final = "SELECT source, after_id, upto_id, at, from_at FROM ledger_fills
 
 
 @define(eq=False)
-class PostgresLedgerReader:
+class PostgresLedgerReader(StoreReader):
     """Reads the ledger of a fleet. A context manager; not for an event loop. All methods raise ``StoreUnusable``."""
-
-    _store: BlockingStore
-
-    @classmethod
-    @contextmanager
-    def open(cls, address: StoreAddress) -> Iterator[Self]:
-        """Connect for the block. Raises ``StoreUnusable``, ``SchemaTooOld`` and ``SchemaTooNew``."""
-        with blocking_store(address) as store:
-            yield cls(store)
 
     def users(self) -> dict[str, int]:
         """Return the user of each account that has run, by its name."""

@@ -12,30 +12,18 @@ sent once more, by the next one that has the alert, and none is forgotten.
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from adapters.postgres import incident_statements as of_alerts
 from adapters.postgres.group_writer import StoreWriter
 from adapters.postgres.jobs import JobLink
 from adapters.postgres.statements import RowStatement
 from adapters.sqlite.job_codec import MAX_TIME
-from adapters.sqlite.outbox import KEPT, StoredAlerts
+from adapters.stores.alerts import ASK_AGAIN, KEPT, AlertClaim, StoredAlerts, stored_alerts
 from states.alerts import ChannelAlert, MessageKind, about_from
 
-ASK_AGAIN: Final = 15.0
-"""Seconds after which a node asks again whether it is to send what another one was to send: that may be dead then."""
 ORPHANED: Final = 900.0
 """Seconds that the incidents of a dead node wait for the next owners of its accounts, who go on with them."""
-
-
-@frozen(kw_only=True)
-class AlertClaim:
-    """What became of alerts whose messages are due."""
-
-    mine: tuple[ChannelAlert, ...]
-    """Those that this node is to send now, each as it was told so far."""
-    others: tuple[ChannelAlert, ...]
-    """The rest as this node is to know them from now on: it asks again when they are due, or they are over."""
 
 
 @define(eq=False, kw_only=True)
@@ -84,21 +72,7 @@ class PostgresOutbox:
                 (of_alerts.SELECT_TOLD, (told_since,)),
             ]
         )
-        alerts, unreadable = [], 0
-        for row in rows:
-            try:
-                alerts.append(_alert_from(row))
-            except (ValueError, TypeError):
-                unreadable += 1
-        recent: dict[str, set[float]] = {}
-        for channel, at in told:
-            if abs(at) < MAX_TIME:
-                recent.setdefault(channel, set()).add(at)  # the alerts of one digest have the same time
-        return StoredAlerts(
-            alerts=tuple(alerts),
-            recent={channel: tuple(sorted(times)) for channel, times in recent.items()},
-            unreadable=unreadable,
-        )
+        return stored_alerts(rows, told, _alert_from)
 
     async def claim(self, alerts: Sequence[ChannelAlert], now: float) -> AlertClaim:
         """Say which of these messages, which are due, this node is to send: no other one sends them then.

@@ -12,13 +12,10 @@ from attrs import define, field
 from adapters.sqlite import incident_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
-from adapters.sqlite.job_codec import MAX_TIME, is_legible
+from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.schema import schema_version
-from states.incident import Incident, IncidentKind, Severity
-from states.names import name_key
-
-MAX_NUMBER = 2**63 - 1
-"""The greatest number that a row of SQLite can have."""
+from adapters.stores.incidents import MAX_NUMBER, incident_from, left_from, names_by_number, those_of
+from states.incident import Incident
 
 
 @define(eq=False)
@@ -62,14 +59,8 @@ class IncidentReader:
         """
         if not self._has_incidents:
             return []
-        where, values = ["closed IS NULL"] if open_only else ["true"], list[float]()
-        if since is not None:
-            where.append("(closed IS NULL OR closed >= ?)")
-            values.append(since)
-        if until is not None:
-            where.append("since < ?")
-            values.append(until)
-        which = f"{'INDEXED BY incidents_open' if open_only else ''} WHERE {' AND '.join(where)}"
+        where, values = those_of(open_only, since, until, "?")
+        which = f"{'INDEXED BY incidents_open' if open_only else ''} WHERE {where}"
         limit = MAX_NUMBER if last is None else max(0, min(last, MAX_NUMBER))
         query = f"{incident_schema.SELECT} {which} ORDER BY id DESC LIMIT ?"
         return self._decoded(list(reversed(read_rows(self._db, query, (*values, limit)))))
@@ -88,13 +79,7 @@ class IncidentReader:
         """
         if not self._has_incidents or not 0 < number <= MAX_NUMBER:
             return {}
-        found: dict[str, float | None] = {}
-        for name, until in read_rows(self._db, incident_schema.LEFT, (number,)):
-            at = until if isinstance(until, int | float) and abs(until) < MAX_TIME else None
-            if is_legible(name):
-                before = found.get(name, at)
-                found[name] = None if at is None or before is None else max(at, before)
-        return found
+        return left_from(read_rows(self._db, incident_schema.LEFT, (number,)))
 
     def inside(self) -> list[tuple[int, str, str]]:
         """Return what is in the open incidents now: the incident, the slot, the name."""
@@ -130,29 +115,4 @@ class IncidentReader:
         """Return the accounts that were ever in these incidents."""
         # One JSON value: there may be more incidents than a statement can have parameters.
         query = f"{incident_schema.ACCOUNTS} IN (SELECT value FROM json_each(?))"
-        found: dict[int, set[str]] = {}
-        for number, name in read_rows(self._db, query, (json.dumps(list(numbers)),)):
-            if is_legible(name):
-                found.setdefault(number, set()).add(name)
-        return {number: tuple(sorted(names, key=name_key)) for number, names in found.items()}
-
-
-def incident_from(row: Sequence[Any], accounts: tuple[str, ...]) -> Incident:
-    """Return the incident in a row of ``incident_schema.SELECT``. Raises ``Undecodable``."""
-    number, kind, cause, fleet, severity, since, opened, closed, acked, detail = row
-    try:
-        if not (is_legible(cause) and is_legible(detail) and fleet in (0, 1)):
-            raise TypeError("a text or a flag is spoilt")
-        for time in (since, opened, closed, acked):
-            if time is not None and not (isinstance(time, int | float) and abs(time) < MAX_TIME):
-                raise TypeError(f"{time!r:.40} in place of a time")
-        if since is None or opened is None:
-            raise TypeError("its beginning is missing")
-        return Incident(
-            id=number, kind=IncidentKind(kind), cause=cause, accounts=accounts, fleet=bool(fleet),
-            severity=Severity(severity), since=since, opened=opened, closed=closed, acked=acked, detail=detail,
-        )  # fmt: skip
-    except (ValueError, TypeError) as exc:
-        raise Undecodable(
-            f"incident {number} cannot be read ({type(exc).__name__}: {exc}); use the version that wrote it"
-        ) from exc
+        return names_by_number(read_rows(self._db, query, (json.dumps(list(numbers)),)))

@@ -7,33 +7,21 @@ message once more, and none is forgotten.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio.to_thread
-from attrs import define, frozen
+from attrs import define
 
 from adapters.sqlite import alert_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import naming_file, translating_errors
-from adapters.sqlite.job_codec import MAX_TIME, is_legible
+from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.writer import GroupWriter
+from adapters.stores.alerts import KEPT, StoredAlerts, is_time, stored_alerts
 from states.alerts import ChannelAlert, MessageKind, about_from
 
 T = TypeVar("T")
-
-KEPT: Final = 90 * 86_400.0
-"""Seconds that an alert stays in the file after it is over."""
-
-
-@frozen(kw_only=True)
-class StoredAlerts:
-    """What a start finds: the alerts that are not over, and when each channel got messages of late."""
-
-    alerts: tuple[ChannelAlert, ...]
-    recent: dict[str, tuple[float, ...]]
-    unreadable: int
-    """Rows that cannot be read: something else has spoilt them."""
 
 
 @define(eq=False)
@@ -89,21 +77,7 @@ def _load(db: sqlite3.Connection, told_since: float) -> StoredAlerts:
 
 def alerts_from(rows: Iterable[Sequence[object]], told_rows: Iterable[Sequence[object]]) -> StoredAlerts:
     """Return what a start finds, from rows of ``SELECT_OPEN`` and ``SELECT_TOLD``."""
-    alerts, unreadable = [], 0
-    for row in rows:
-        try:
-            alerts.append(_alert_from(row))
-        except (ValueError, TypeError):
-            unreadable += 1
-    recent: dict[str, set[float]] = {}
-    for channel, told in told_rows:
-        if is_legible(channel) and isinstance(told, int | float) and _is_time(told):
-            recent.setdefault(str(channel), set()).add(told)  # the alerts of one digest have the same time
-    return StoredAlerts(
-        alerts=tuple(alerts),
-        recent={channel: tuple(sorted(times)) for channel, times in recent.items()},
-        unreadable=unreadable,
-    )
+    return stored_alerts(rows, told_rows, _alert_from)
 
 
 def _alert_from(row: Sequence[object]) -> ChannelAlert:
@@ -111,7 +85,7 @@ def _alert_from(row: Sequence[object]) -> ChannelAlert:
     incident, channel, message, due, told, messages, tries, _, _, about = row
     if not (is_legible(channel) and is_legible(about)):
         raise ValueError
-    if not all(each is None or _is_time(each) for each in (due, told)):
+    if not all(each is None or is_time(each) for each in (due, told)):
         raise ValueError
     if not (isinstance(messages, int) and isinstance(tries, int)):
         raise TypeError
@@ -131,7 +105,3 @@ def _alert_from(row: Sequence[object]) -> ChannelAlert:
 
 def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
-
-
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < MAX_TIME

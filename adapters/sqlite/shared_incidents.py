@@ -10,22 +10,21 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from adapters.sqlite import alert_schema, incident_schema
 from adapters.sqlite.connect import read_rows
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.incidents import IncidentStore, Rows, members_from, row_of_incident, rows_of_changes
 from adapters.sqlite.node_file import NodeFile, life_ended
-from adapters.sqlite.outbox import Outbox, StoredAlerts, alerts_from
+from adapters.sqlite.outbox import Outbox, alerts_from
 from adapters.sqlite.queue import Statement, cell
+from adapters.stores.alerts import ASK_AGAIN, AlertClaim, StoredAlerts
 from states.alerts import ChannelAlert, MessageKind
 from states.incidents import Book, Change, restore
 
 RANGE: Final = 1_000_000
 """Numbers of incidents that a node has for itself."""
-ASK_AGAIN: Final = 15.0
-"""Seconds after which a node asks again whether it is to send what another one tells."""
 
 _ALIVE: Final = "(SELECT id FROM nodes WHERE state <> 'dead')"
 _TAKE_RANGE: Final = f"""INSERT OR IGNORE INTO incident_ranges (node, range, last)
@@ -112,14 +111,6 @@ class SharedIncidents(IncidentStore):
                 yield statement, row
 
 
-@frozen(kw_only=True)
-class FileClaim:
-    """What became of alerts whose messages are due."""
-
-    mine: tuple[ChannelAlert, ...]
-    others: tuple[ChannelAlert, ...]
-
-
 @define(eq=False, kw_only=True)
 class SharedOutbox(Outbox):
     """The alerts of a running node, each with an incident of its own; it tells what no other node tells."""
@@ -139,7 +130,7 @@ class SharedOutbox(Outbox):
 
         return await self.link.transact(work)
 
-    async def claim(self, alerts: Sequence[ChannelAlert], now: float) -> FileClaim:
+    async def claim(self, alerts: Sequence[ChannelAlert], now: float) -> AlertClaim:
         """Say which of these messages, which are due and stored, this node is to send; no other one sends them then."""
 
         def work(db: sqlite3.Connection) -> list[bool]:
@@ -151,7 +142,7 @@ class SharedOutbox(Outbox):
             ]
 
         told = await self.link.transact(work)
-        return FileClaim(
+        return AlertClaim(
             mine=tuple(each for each, other in zip(alerts, told, strict=True) if not other),
             others=tuple(evolve(each, due=now + ASK_AGAIN) for each, other in zip(alerts, told, strict=True) if other),
         )

@@ -16,7 +16,6 @@ from adapters.postgres.errors import translating_store_errors
 from adapters.postgres.session_keys import PLAIN, USED, SessionKeys
 from adapters.sqlite.codec import policy_key
 from adapters.sqlite.errors import Undecodable
-from adapters.sqlite.incident_reader import incident_from
 from adapters.storage_copy.errors import CopyRefused
 from adapters.storage_copy.numbering import JournalNumbering
 from adapters.storage_copy.rows import plain_real
@@ -34,6 +33,7 @@ from adapters.storage_copy.tables import (
     CopiedTable,
     Row,
 )
+from adapters.stores.incidents import incident_from
 
 APPLICATION: Final = "holdfast storage copy"
 _FETCH: Final = 5_000

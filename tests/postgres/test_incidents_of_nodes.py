@@ -12,7 +12,8 @@ from attrs import evolve
 
 from adapters.postgres import Fenced
 from adapters.postgres.incident_statements import RANGE
-from adapters.postgres.outbox import ASK_AGAIN, ORPHANED
+from adapters.postgres.outbox import ORPHANED
+from adapters.stores.alerts import ASK_AGAIN
 from adapters.system import SystemClock
 from engine.alerts.delivery import AlertOutlet, Delivery
 from states.alerts import KINDS, ChannelAlert, ChannelRule, MessageKind, about

@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from adapters.sqlite.outbox import KEPT
+from adapters.stores.alerts import KEPT
 from states.alerts import About, ChannelAlert, MessageKind
 from tests.storage.incident_stores import IncidentsUnderTest
 
