@@ -10,6 +10,8 @@ from states.snapshot import ADVICE, Action
 
 MAX_DETAIL: Final = 300
 """Characters of an incident's detail."""
+SHARED_STORE: Final = "the shared store "
+"""With the address of a database, or the path of a file, after it: where nodes or workers have their accounts."""
 
 
 class IncidentKind(StrEnum):
@@ -94,6 +96,9 @@ class Incident:
                 return f"{who} {('have' if many else 'has') if now else 'had'} no connection{shared}"
             case IncidentKind.FLAPPING:
                 return f"{who} {lose} the connection again and again{shared}"
+            case IncidentKind.STORAGE if self.cause.startswith(SHARED_STORE):
+                can, close = ("cannot", "close") if now else ("could not", "closed")
+                return f"{self.cause} {can} be used; nodes and workers without it {close} their connections"
             case IncidentKind.STORAGE:
                 what, can = self.cause if self.fleet else f"the session file of {who}", "cannot" if now else "could not"
                 return f"{what} {can} be written; what is new wait{'s' if now else 'ed'} in memory"
@@ -120,6 +125,8 @@ class Incident:
             return ADVICE.get(_ACTIONS.get(self.cause, Action.RETRY), ADVICE[Action.RETRY])
         if self.kind is IncidentKind.LIMITED and self.cause in _REMEDIES_OF_LIMITS:
             return _REMEDIES_OF_LIMITS[self.cause]
+        if self.kind is IncidentKind.STORAGE and self.cause.startswith(SHARED_STORE):
+            return _STORE_REMEDIES["://" in self.cause]
         return _REMEDIES_OF_MANY.get(self.kind, _REMEDIES[self.kind]) if self.fleet else _REMEDIES[self.kind]
 
 
@@ -142,6 +149,11 @@ _REMEDIES: Final[dict[IncidentKind, str]] = {
 _REMEDIES_OF_LIMITS: Final = {
     CAUSES[limit]: advice for limit in OF_REQUESTS if (advice := advice_for(limit)) is not None
 }
+_STORE_REMEDIES: Final = {
+    False: "free space on its disk, or end the program that locks it; the accounts come back by themselves",
+    True: "see that the database runs, can be reached and has room; the accounts come back by themselves",
+}
+"""Of a file, and of a database."""
 _REMEDIES_OF_MANY: Final[dict[IncidentKind, str]] = {
     IncidentKind.OUTAGE: "see to the network of this machine, or to the proxy; the accounts come back by themselves",
     IncidentKind.FLAPPING: "see to the network of this machine, or to the proxy: it comes and goes",

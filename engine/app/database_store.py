@@ -132,6 +132,7 @@ class DatabaseStore:
         """Yield what the life writes; at the end, wait for what was written last."""
         async with AsyncExitStack() as parts:
             on_trouble = JournalTrouble(incidents)
+            parts.callback(on_trouble.end)
             refused = anyio.Event()
             journal = await StoreJournal.open(
                 self.address,

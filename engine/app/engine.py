@@ -323,7 +323,7 @@ class Engine:
         node = self.node
         shared: StoreParts | None = None
         if node is not None:
-            await node.begin()
+            await node.begin(self.incidents)
             parts.push_async_callback(node.store.close_sessions)
             shared = await parts.enter_async_context(node.opened(self.identity, self.incidents))
             self.jobs.use_accounts(())

@@ -115,9 +115,11 @@ class SharedFileStore:
         """Yield what the life writes, all of it by one thread; at the end, wait for what was written last."""
         refused = anyio.Event()
         async with AsyncExitStack() as parts:
+            on_trouble = JournalTrouble(incidents)
+            parts.callback(on_trouble.end)
             journal = await JournalWriter.open(
                 self.path,
-                on_trouble=JournalTrouble(incidents),
+                on_trouble=on_trouble,
                 on_rescue=database_replaced,
                 engine=engine,
                 life=life,

@@ -58,7 +58,8 @@ class IncidentParts:
     clock: Clock
     watch: IncidentWatch | None = field(default=None, init=False)
     alerts: Alerts | None = field(default=None, init=False)
-    _trouble: Failure | None = field(default=None, init=False)
+    _troubles: dict[object, Failure] = field(factory=dict, init=False)
+    """What keeps the engine's store from being written, by who says so."""
     _ways: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     _directories: dict[str, Path] = field(factory=dict, init=False)
     _disks: dict[Path, str] = field(factory=dict, init=False)
@@ -99,6 +100,7 @@ class IncidentParts:
             policy=self.config.incidents,
             book=await store.restore(self.clock.now()),
             database=str(directory / paths.DATABASE) if database is None else database,
+            is_shared=database is not None,
             disk=self._disks[directory],
             ways=lambda account: self._ways.get(account, (DIRECT, NETWORK)),
             disk_of=self._disk_of,
@@ -117,8 +119,8 @@ class IncidentParts:
         watch.companions.append(alerts.rows_of)
         self.watch, self.alerts = watch, alerts
         self._forget_channels()
-        if self._trouble is not None:
-            watch.storage_trouble(self._trouble)
+        if self._troubles:
+            self._tell_trouble(watch)
         return watch
 
     async def use_home(self, home: IncidentHome, claims: AlertClaims | None) -> None:
@@ -146,11 +148,22 @@ class IncidentParts:
             alerts.use(config, watch.book.open.values())
             self._forget_channels()
 
-    def storage_trouble(self, failure: Failure | None) -> None:
-        """Take into account what keeps the engine's file from being written; None: nothing any more."""
-        self._trouble = failure
+    def storage_trouble(self, failure: Failure | None, of: object = None) -> None:
+        """Take into account what keeps the engine's store from being written; None: nothing any more.
+
+        ``of`` is who says so: the trouble is over when all that told of one say so. Of the workers of one machine the
+        first speaks for all, for they share one store, and cannot agree on who tells of it while it is away.
+        """
+        if failure is None:
+            self._troubles.pop(of, None)
+        else:
+            self._troubles[of] = failure
         if self.watch is not None:
-            self.watch.storage_trouble(failure)
+            self._tell_trouble(self.watch)
+
+    def _tell_trouble(self, watch: IncidentWatch) -> None:
+        if self.config.node.worker in (None, 1):
+            watch.storage_trouble(next(iter(self._troubles.values()), None))
 
     def database_replaced(self) -> None:
         """Store what is open anew: the file is another one."""

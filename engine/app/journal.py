@@ -59,7 +59,11 @@ class JournalTrouble:
         if detail is None or detail != self._said or now >= self._said_at + SAID_SECONDS:
             storage_trouble(failure, waiting)
             self._said, self._said_at = detail, now
-        self.incidents.storage_trouble(failure)
+        self.incidents.storage_trouble(failure, self)
+
+    def end(self) -> None:
+        """Note that the journal is closed: what kept its last rows from being stored is told no more."""
+        self.incidents.storage_trouble(None, self)
 
 
 def unwritten(journal: JournalStore, silence: str) -> Unwritten | None:

@@ -38,6 +38,7 @@ from engine.fleet.watchers import Watcher
 from engine.node.assigner import Assigner
 from engine.node.holder import LeaseHolder
 from states import Snapshot
+from states.events import DatabaseUnavailable
 from states.lease import LeaseTimes
 
 if TYPE_CHECKING:
@@ -113,10 +114,11 @@ class EngineNode:
         if failure is not None:
             raise failure
 
-    async def begin(self) -> None:
+    async def begin(self, incidents: IncidentParts) -> None:
         """Bring the store up to date, and begin a life there, which waits for a former one that is not over.
 
-        Raises ``StorageError`` and ``DeadManUnusable``.
+        ``incidents`` hears of a store that gives no answer: no row waits when the accounts are gone. Raises
+        ``StorageError`` and ``DeadManUnusable``.
         """
         node, config = self.config.node, self.config
         await self.store.prepare(config)
@@ -125,7 +127,10 @@ class EngineNode:
         former = await anyio.to_thread.run_sync(read_life, file)
         dead_man = await anyio.to_thread.run_sync(open_dead_man)
         times, begun = LeaseTimes.of(node.lease), partial(self._life_begun, file)
-        holder = self.holder = LeaseHolder(store, self.work, dead_man, clock, times, former=former, life_begun=begun)
+        told = partial(_tell_silence, incidents, self)
+        holder = self.holder = LeaseHolder(
+            store, self.work, dead_man, clock, times, former=former, life_begun=begun, silence_changed=told
+        )
         self.assigner = Assigner(store, self.work, holder, clock)
         self._tasks.start_soon(holder.run, name="node: holds the lease")
         await self.lives.first.wait()
@@ -280,6 +285,10 @@ class NodeAccounts:
             self._using.cancel()
             self._using = None
         self.engine.jobs.use_accounts(frozenset(self.parts.fleet.runners))
+
+
+def _tell_silence(incidents: IncidentParts, node: EngineNode, why: str) -> None:
+    incidents.storage_trouble(DatabaseUnavailable(detail=why) if why else None, node)
 
 
 def _hosts_of(config: Config) -> dict[str, str]:

@@ -24,7 +24,7 @@ from engine.incidents.ports import Companion, CountJobs, LastingIncidents
 from engine.wakeup import Wakeup
 from states import Snapshot, Step
 from states.events import ClockJumped, DatabaseUnavailable, Failure
-from states.incident import MAX_DETAIL, Incident, IncidentKind
+from states.incident import MAX_DETAIL, SHARED_STORE, Incident, IncidentKind
 from states.incident_signs import account_seen
 from states.incidents import (
     ACCOUNT_SLOTS,
@@ -79,6 +79,8 @@ class IncidentWatch:
     book: Book
     """What the law knows; read it, and leave it alone."""
     database: str
+    is_shared: bool = False
+    """Whether ``database`` is that of several nodes, which lose their accounts without it."""
     disk: str | None = None
     ways: Callable[[str], tuple[str, ...]] = lambda account: ()
     disk_of: Callable[[str], str | None] = lambda account: None
@@ -170,11 +172,13 @@ class IncidentWatch:
         found: IncidentReason | Sign = Sign.WELL
         if failure is not None:
             shared = self.disk if isinstance(failure, DatabaseUnavailable) else None
-            name = os.path.basename(self.database)
+            if self.is_shared:
+                shared = f"{SHARED_STORE}{self.database}"
+            name, detail = os.path.basename(self.database), failure.detail
             found = IncidentReason(
                 kind=IncidentKind.STORAGE,
                 cause=self.database,
-                detail=_safe(f"{name}: {failure.detail}"),
+                detail=_safe(detail if self.database in detail else f"{name}: {detail}"),
                 shared=shared or self.database,
             )
         self._tell(PartSeen(slot=Slot.JOURNAL, name=self.database, found=found))

@@ -94,6 +94,8 @@ class LeaseHolder:
     """A life of this node whose process is known to be gone: the first new one ends it. 0 is none."""
     life_begun: Callable[[int], None] = lambda _: None
     """Called with the number of each life before anything acts under it; must not raise."""
+    silence_changed: Callable[[str], None] = lambda _: None
+    """Called with why the store gives no answer, at each attempt, and with nothing when it does; must not raise."""
     draw: Callable[[], int] = draw_life
     rng: random.Random = field(factory=random.Random, repr=False)
     hold: NodeHold = field(default=Factory(lambda self: NodeHold(life=self.former), takes_self=True), init=False)
@@ -292,6 +294,7 @@ class LeaseHolder:
             left = max(self._stop_at - self.clock.now(), 0.0)
             log.warning("node_store_silent", detail=str(why), left=None if math.isinf(left) else left)
         self.silence = str(why)
+        self.silence_changed(self.silence)
         self._due = anyio.current_time() + self._pause()
 
     def _pause(self) -> float:
@@ -345,6 +348,7 @@ class LeaseHolder:
         else:
             self._number, self.silence, self._failures = 0, "", 0
             self.began, self.report, self.has_unknown = self.clock.now(), None, False
+            self.silence_changed("")
             self.life_begun(number)
             self._on(LifeGiven(life=number, asked=asked))
             if self.hold.standing is HoldStanding.HOLDING:
@@ -385,6 +389,7 @@ class LeaseHolder:
         self.report, self.has_unknown = report, has_unknown
         if self.silence:
             self.silence = ""
+            self.silence_changed("")
             log.info("node_store_answers", life=life)
         self._expect_death()
         self.confirmed.notify()

@@ -11,6 +11,8 @@ from attrs import evolve
 
 from adapters.sqlite import JournalWriter
 from engine.app.incidents import DIRECT, NETWORK, IncidentParts
+from engine.app.journal import JournalTrouble
+from engine.app.worker import WorkerSection
 from engine.config import Config, load
 from engine.incidents.watch import IncidentWatch
 from states import Snapshot, State
@@ -155,3 +157,30 @@ async def test_an_account_that_is_nobodys_has_ways_and_no_disk(tmp_path: Path) -
     async with engine_of(config_of(tmp_path)) as scene:
         assert scene.watch.ways("nobody") == (DIRECT, NETWORK)
         assert scene.watch.disk_of("nobody") is None
+
+
+async def test_a_store_is_well_when_nobody_says_otherwise(tmp_path: Path) -> None:
+    """The journal and the lease speak of one store; a journal that is closed says nothing more."""
+    async with engine_of(config_of(tmp_path)) as scene:
+        journal, lease = JournalTrouble(scene.parts), object()
+        scene.parts.storage_trouble(DatabaseUnavailable(detail="disk full"), lease)
+        journal(DatabaseUnavailable(detail="disk full"), 1)
+        scene.later(130)
+        (found,) = scene.open
+        scene.parts.storage_trouble(None, lease)
+        scene.later(310)
+        assert [each.id for each in scene.open] == [found.id]
+        journal.end()
+        scene.later(310)
+        assert scene.open == []
+
+
+@pytest.mark.parametrize(("worker", "tells"), [(1, True), (2, False)])
+async def test_one_worker_tells_of_the_store_of_all(tmp_path: Path, worker: int, *, tells: bool) -> None:
+    """While it is away they cannot agree on who does."""
+    config = config_of(tmp_path)
+    section = WorkerSection(name="vm", number=worker)
+    async with engine_of(evolve(config, node=section)) as scene:
+        scene.parts.storage_trouble(DatabaseUnavailable(detail="disk full"))
+        scene.later(130)
+        assert len(scene.open) == tells

@@ -18,7 +18,8 @@ class Heard:
     def __init__(self) -> None:
         self.all: list[Failure | None] = []
 
-    def storage_trouble(self, failure: Failure | None) -> None:
+    def storage_trouble(self, failure: Failure | None, of: object) -> None:
+        assert isinstance(of, JournalTrouble)
         self.all.append(failure)
 
 

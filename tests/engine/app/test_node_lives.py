@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 from anyio.abc import Process
 
+from adapters.postgres.address import StoreAddress
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine.control.client import ask_memory
 from tests.engine.harness import EngineHarness
@@ -75,13 +76,13 @@ async def test_a_black_hole_longer_than_the_lease(tmp_path: Path, store_url: str
 
 
 async def test_a_server_that_crashes_and_is_back_after_the_lease(tmp_path: Path) -> None:
-    """``kill -9`` of the postmaster."""
+    """``kill -9`` of the postmaster. That is one incident, of the store and of no account."""
     with private_server() as server:
         name = await anyio.to_thread.run_sync(lambda: server.clone(template_of(server)))
         async with Sandbox() as dc:
             await dc.create_channel(CHANNEL, "News", members=PHONES, admins=PHONES)
             nodes = Nodes(tmp_path, server.url(name), dc)
-            one = await nodes.node("one", lease="15s")
+            one = await nodes.node("one", lease="15s", rest="incidents: {after: 1s}\n")
             nodes.settle()
             async with one.running() as process:
                 await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
@@ -90,5 +91,9 @@ async def test_a_server_that_crashes_and_is_back_after_the_lease(tmp_path: Path)
                 await one.until(lambda at: "This node has lost its lease" in at.text)
                 await one.until(lambda at: dc.stats()["connections"] == 0)
                 await answers(one)
+                await one.until(lambda at: "Incident 1: the shared store " in at.text)
                 await anyio.to_thread.run_sync(server.start)
+                await nodes.until(lambda: bool(nodes.rows("SELECT FROM incidents")), one)
                 await goes_on(nodes, one, process)
+                cause = f"the shared store {StoreAddress.parse(nodes.url)}"
+                assert nodes.rows("SELECT kind, cause FROM incidents") == [("storage", cause)]

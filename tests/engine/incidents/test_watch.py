@@ -227,6 +227,25 @@ async def test_the_journal_is_one_with_the_files_on_its_disk() -> None:
         assert fleet.open == []
 
 
+@pytest.mark.parametrize(
+    ("database", "advice"), [("postgresql://db/fleet", "see that the database runs"), ("/data/engine.db", "free space")]
+)
+async def test_a_store_that_nodes_share_is_told_of_as_that(database: str, advice: str) -> None:
+    """Not as the disk of this machine, where it may not be, nor is what it costs that rows wait."""
+    async with watched() as fleet:
+        fleet.watch.database, fleet.watch.is_shared = database, True
+        fleet.watch.storage_trouble(DatabaseUnavailable(detail=f"{database}: it has no room"))
+        await anyio.sleep(122)
+        (found,) = fleet.open
+        cause = f"the shared store {database}"
+        assert (found.cause, found.detail, found.accounts) == (cause, f"{database}: it has no room", ())
+        assert found.meaning == f"{cause} cannot be used; nodes and workers without it close their connections"
+        assert found.action.startswith(advice)
+        fleet.watch.storage_trouble(None)
+        await anyio.sleep(302)
+        assert fleet.open == []
+
+
 async def test_jobs_that_were_retried_are_no_trouble() -> None:
     """Failed jobs are an incident until none is left, which is counted; the word of a command makes it look."""
     failed = {"send": {"failed": 1}}

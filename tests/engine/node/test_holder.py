@@ -100,6 +100,30 @@ async def test_a_life_past_its_deadline_never_beats_again() -> None:
         assert min(at for at in times_of(node, "begin") if at > 0) >= back - 3
 
 
+async def test_a_store_that_is_silent_is_told_of_until_it_answers() -> None:
+    """Also when the lease is lost meanwhile: no row waits then that could tell of it."""
+    node = with_accounts()
+    told: list[tuple[float, str]] = []
+    node.holder.silence_changed = lambda why: told.append((anyio.current_time(), why))
+    async with running(node):
+        await anyio.sleep(7)
+        assert {why for _, why in told} == {""}
+        node.way.before = None
+        await anyio.sleep(6)
+        node.way.before = 0.0
+        await anyio.sleep(3)
+        assert [why for at, why in told if at > 7] == ["the store has not answered within 3 s", ""]
+        assert len(node.begun) == 1
+        told.clear()
+        node.way.before = None
+        await anyio.sleep(20)
+        assert {why for _, why in told} == {"the store has not answered within 3 s", "the store cannot be reached"}
+        node.way.before = 0.0
+        await anyio.sleep(12)
+        assert told[-1][1] == ""
+        assert len(node.begun) == 2
+
+
 async def test_a_short_outage_costs_nothing() -> None:
     """A store that does not answer for six seconds: the links stay, and the beats go on over a new connection."""
     node = with_accounts()
