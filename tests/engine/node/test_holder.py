@@ -112,7 +112,10 @@ async def test_a_store_that_is_silent_is_told_of_until_it_answers() -> None:
         await anyio.sleep(6)
         node.way.before = 0.0
         await anyio.sleep(3)
-        assert [why for at, why in told if at > 7] == ["the store has not answered within 3 s", ""]
+        *silent, last = [why for at, why in told if at > 7]
+        assert silent
+        assert all(silent)
+        assert last == ""
         assert len(node.begun) == 1
         told.clear()
         node.way.before = None
