@@ -2,9 +2,7 @@
 
 import errno
 import os
-import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Container, Iterator, Sequence
@@ -16,17 +14,14 @@ from typing import Any, Final
 from attrs import define, evolve, field
 
 from adapters.session import file as files
-from adapters.session.backup import COMPANIONS, back_up, last_good, moved_away, set_aside
+from adapters.session.backup import COMPANIONS, moved_away
 from adapters.session.contents import Changes, Contents
 from adapters.session.errors import (
-    NotADatabase,
     NotASession,
     SessionDamaged,
-    SessionEmpty,
     SessionNotSaved,
     SessionReplaced,
     SessionTaken,
-    SessionWithoutKey,
 )
 from adapters.session.failures import (
     UNWRITABLE,
@@ -35,9 +30,10 @@ from adapters.session.failures import (
     SessionObserver,
     classify_write_error,
 )
+from adapters.session.loading import SessionLoader
 from adapters.session.owner import OwnerLock
 from adapters.session.recall import read_from_file
-from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
+from adapters.session.schema import check_is_file
 from adapters.session.writer import WriteBehind, shared
 from adapters.sqlite.errors import DatabaseUnusable, database_failure, unusable
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable
@@ -48,8 +44,6 @@ WRITE_ERRORS: Final = (sqlite3.Error, OSError, MemoryError, NotASession, Session
 """What a commit may meet outside this program; anything else is a bug."""
 MAX_ROWS: Final = 10_000
 """Rows that may wait to be written before an answer with more of them is held up."""
-MAX_READS: Final = 3
-"""How often a file is read that is being changed."""
 MAX_OPEN: Final = 64
 """Files that stay open between two commits."""
 _NOT_OPEN: Final = "the session is not open here, so its new login is not saved; see what holds the file"
@@ -107,6 +101,10 @@ class LiveFile:
     def _make_failures(self) -> FailureReports:
         return FailureReports(self.report, self.timeouts)
 
+    @property
+    def _loader(self) -> SessionLoader:
+        return SessionLoader(self.path, self.backups, self.name)
+
     # --- for the program ---------------------------------------------------------------------------------------------
 
     @property
@@ -159,7 +157,7 @@ class LiveFile:
         try:
             if self._stamp == files.stat_stamp(self.path):
                 return False
-            contents, stamp = self._read_settled()
+            contents, stamp = self._loader.load(writable=not self._unlocked)
         except BaseException:
             if fresh:
                 self._release()
@@ -271,67 +269,6 @@ class LiveFile:
         return read_from_file(self, column, values, known, timeout)
 
     # --- reading -----------------------------------------------------------------------------------------------------
-
-    def _read_settled(self) -> tuple[Contents, files.StatStamp]:
-        """Read the file, and return its stamp, too: what takes its place meanwhile is read, or not taken for read.
-
-        Reading may itself change a file, such as one whose writer was killed; the next time it does not.
-        """
-        for _ in range(MAX_READS):
-            stamp = files.stat_stamp(self.path)
-            contents = self._read()
-            if files.stat_stamp(self.path) == stamp:
-                break
-        return contents, stamp
-
-    def _read(self) -> Contents:
-        try:
-            return self._load()
-        except (SessionEmpty, NotADatabase) as exc:
-            if (good := last_good(self.backups, self.name)) is None:
-                raise
-            what = str(exc).partition(";")[0]  # it was a session once, so the advice is another one
-            raise SessionDamaged(f"{what}; the last good backup is {good.path}") from exc
-        except sqlite3.Error as exc:
-            if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-                with suppress(sqlite3.Error, OSError):
-                    return self._load_copy()
-            failure = database_failure(exc)
-            if isinstance(failure, DatabaseCorrupt):
-                raise self._set_aside(failure) from exc
-            raise unusable(self.path, exc) or exc from exc
-        except OSError as exc:
-            raise unusable(self.path, exc) or exc from exc
-
-    def _load(self) -> Contents:
-        """Read the file; one that lacks something of the present schema is backed up and completed first."""
-        with closing(files.connect(self.path, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
-            database.execute("pragma query_only = on")  # a file that is not a session stays as it is
-            schema = schema_of(database, self.path)
-            key = files.load_identity(database, schema.columns).key
-            if key and len(key) != KEY_BYTES:
-                raise SessionWithoutKey(f"{self.path}: {NO_KEY}")
-            if schema.statements and not self._unlocked:
-                if key:  # without a login there is nothing to lose
-                    back_up(self.path, self.backups, name=self.name)
-                database.execute("pragma query_only = off")
-                files.upgrade(database, schema.statements)
-                return files.load(database, bounded=True)
-            return files.load(database, schema.columns, bounded=not self._unlocked)
-
-    def _load_copy(self) -> Contents:
-        """Read a file that cannot be written, from a copy: SQLite reads a write-ahead log only where it can write.
-
-        What changes from then on is in memory, and the writer says so. Raises as ``_load`` does.
-        """
-        with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
-            copy = Path(directory, "copy.session")
-            for suffix in ("", "-wal", "-journal"):
-                with suppress(FileNotFoundError):
-                    shutil.copyfile(f"{self.path}{suffix}", f"{copy}{suffix}")
-            with closing(files.connect(copy, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
-                schema_of(database, copy)
-                return files.load(database)
 
     @contextmanager
     def reading(self, timeout: float) -> Iterator[sqlite3.Connection]:
@@ -528,7 +465,7 @@ class LiveFile:
             failure = evolve(failure, detail=UNWRITABLE)  # SQLite only says that it cannot open something
         if isinstance(failure, DatabaseCorrupt):
             self._disconnect()
-            self._damaged = self._set_aside(failure)
+            self._damaged = self._loader.set_aside(failure)
             self.report(evolve(failure, detail=str(self._damaged)))
             with self._guard:
                 waiting, self._waiting = self._waiting, []
@@ -537,16 +474,6 @@ class LiveFile:
         if not isinstance(failure, DatabaseLocked):
             self._disconnect()  # another connection may do better
         return self._failures.add(failure, unsaved=self.contents.dirty.rows, in_haste=self._closing)
-
-    def _set_aside(self, failure: DatabaseCorrupt) -> SessionDamaged:
-        """Move the damaged file out of the way; return an error that says where it is and what could replace it."""
-        try:
-            where = f"was set aside as {set_aside(self.path).name}"
-        except OSError as exc:
-            where = f"could not be set aside ({exc.strerror})"
-        good = last_good(self.backups, self.name)
-        backup = f"the last good backup is {good.path}" if good else "there is no backup, so log in again"
-        return SessionDamaged(f"{self.path}: {failure.detail}; it {where}; {backup}")
 
     def _abandon(self, waiting: "list[Future[None]]") -> None:
         """Write no more: the file is damaged, and the operator decides what takes its place."""

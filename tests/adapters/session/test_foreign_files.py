@@ -250,7 +250,7 @@ def test_what_could_not_be_read_is_not_damaged(path: Path, monkeypatch: pytest.M
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("adapters.session.live.schema_of", fail)
+    monkeypatch.setattr("adapters.session.loading.schema_of", fail)
     with pytest.raises(Exception, match="Input/output error") as caught:
         HoldfastSession(path)
     assert isinstance(classify(caught.value), DatabaseUnavailable)

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from adapters.session import HoldfastSession
 from adapters.session import file as files
-from adapters.session.live import LiveFile
+from adapters.session.loading import SessionLoader
 from tests.adapters.session.support import KEY, telethons, until, user
 
 OTHER = b"o" * 256
@@ -71,15 +71,15 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_again(
 ) -> None:
     """What memory has is what the file has that is there at the end."""
     path, new = telethons(tmp_path / "a.session"), telethons(tmp_path / "new.session", OTHER)
-    load = LiveFile._load
+    load = SessionLoader._load
 
-    def loaded(live: LiveFile) -> object:
-        found = load(live)
+    def loaded(loader: SessionLoader, writable: bool) -> object:
+        found = load(loader, writable)
         if new.exists():
             new.rename(path)
         return found
 
-    monkeypatch.setattr(LiveFile, "_load", loaded)
+    monkeypatch.setattr(SessionLoader, "_load", loaded)
     session = HoldfastSession(path)
     assert session.auth_key is not None
     assert session.auth_key.key == OTHER
@@ -92,13 +92,13 @@ def test_a_file_that_stays_as_it_is_is_read_once(tmp_path: Path, monkeypatch: py
     path = telethons(tmp_path / "a.session")
     HoldfastSession(path).close()
     read: list[Path] = []
-    load = LiveFile._load
+    load = SessionLoader._load
 
-    def loaded(live: LiveFile) -> object:
-        read.append(live.path)
-        return load(live)
+    def loaded(loader: SessionLoader, writable: bool) -> object:
+        read.append(loader.path)
+        return load(loader, writable)
 
-    monkeypatch.setattr(LiveFile, "_load", loaded)
+    monkeypatch.setattr(SessionLoader, "_load", loaded)
     session = HoldfastSession(path)
     assert session.auth_key is not None
     assert session.auth_key.key == KEY
