@@ -140,6 +140,8 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "workers_die": {"accounts": 250, "count": 125},
     "account_withheld": {"account": "Account 3", "seconds": 600.0},
     "workers_search_waits": {"detail": "the store does not answer"},
+    "worker_not_reloaded": {"worker": 2, "detail": "no answer came within 40 s"},
+    "worker_reloaded": {"worker": 2},
     "worker_stuck": {"worker": 2, "pid": 4711},
     "workers_remain": {"worker": 2},
     "page_ready": {"path": "data/web.token", "command": "uv run python -m engine web link config.yaml"},

@@ -54,6 +54,8 @@ async def apply_section(
 ) -> AppliedSection:
     """Have all nodes know these accounts, each with its pattern of hosts, and no others, for the life of a node.
 
+    For the parent of workers, which has no life (0), it is noted of no node: each of its workers does that.
+
     A section that is as the last one has its generation. One that is not ``changed``, which the node had before, takes
     nothing back that another node has applied. Raises ``Fenced`` if the life is over, and ``StoreUnusable``.
     """
@@ -68,7 +70,7 @@ async def apply_section(
             await connection.execute(_REMOVE, {"names": names})
             await connection.execute(_ADD, {"names": names, "hosts": values, "generation": generation})
         noted = {"generation": generation, "details": Jsonb(dict(details)), "life": life}
-        if not await connection.execute(_NOTE, noted):
+        if life and not await connection.execute(_NOTE, noted):
             raise Fenced(f"{connection.address}: this node has no lease now; try again when it has one")
         older = await connection.execute(_OLDER, {"generation": generation})
     return AppliedSection(generation=generation, older=tuple(name for (name,) in older))

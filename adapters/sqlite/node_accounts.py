@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from adapters.sqlite.errors import StorageError
@@ -22,6 +22,8 @@ _CLAIM: Final = f"""
                     AND {MATCHES.format(host="n.host", hosts="a.hosts")}))
         ORDER BY a.move_to IS NOT :name, a.last_host IS NOT :host, a.id LIMIT :up_to)
     RETURNING id, name, epoch"""
+_SET: Final = """INSERT INTO node_accounts (name, hosts) VALUES (?, ?)
+    ON CONFLICT (name) DO UPDATE SET hosts = excluded.hosts WHERE hosts <> excluded.hosts"""
 _NAMES: Final = "(SELECT value FROM json_each(?))"
 
 
@@ -40,27 +42,32 @@ class FileAccounts:
 
     async def set_accounts(self, hosts: Mapping[str, str]) -> None:
         """Have these accounts in the store, each with its pattern of hosts; what it has of others stays."""
-        await self._file.transact(
-            lambda db: db.executemany(
-                """INSERT INTO node_accounts (name, hosts) VALUES (?, ?)
-                    ON CONFLICT (name) DO UPDATE SET hosts = excluded.hosts WHERE hosts <> excluded.hosts""",
-                list(hosts.items()),
-            )
-        )
+        await self._file.transact(lambda db: db.executemany(_SET, list(hosts.items())))
 
-    async def remove_accounts(self, names: Collection[str]) -> frozenset[str]:
-        """Take out those of the accounts that nobody owns, and return them. Their sessions are files, and stay."""
-        sql = f"DELETE FROM node_accounts WHERE owner IS NULL AND name IN {_NAMES} RETURNING name"
-        return frozenset(name for (name,) in await self._rows(sql, (json.dumps(list(names)),)))
+    async def use_accounts(self, hosts: Mapping[str, str], *, adds: bool) -> None:
+        """Have these accounts and no others: one that a life owns is given up by it, and taken by nobody.
+
+        Without ``adds`` those that are not there yet stay away.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            names = json.dumps(list(hosts))
+            db.execute(f"DELETE FROM node_accounts WHERE owner IS NULL AND name NOT IN {_NAMES}", (names,))
+            db.execute(f"UPDATE node_accounts SET hosts = '' WHERE name NOT IN {_NAMES}", (names,))
+            there = {name for (name,) in db.execute("SELECT name FROM node_accounts WHERE hosts <> ''")}
+            given = [(name, pattern) for name, pattern in hosts.items() if adds or name in there]
+            db.executemany(_SET, given)
+
+        await self._file.transact(work)
 
     async def listed(self) -> dict[str, str]:
-        """Return all accounts, each with its pattern of hosts."""
-        return dict(await self._rows("SELECT name, hosts FROM node_accounts ORDER BY id"))
+        """Return all accounts that are in the config, each with its pattern of hosts."""
+        return dict(await self._rows("SELECT name, hosts FROM node_accounts WHERE hosts <> '' ORDER BY id"))
 
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
-        rows = await self._rows("SELECT hosts, owner, count(*) FROM node_accounts GROUP BY 1, 2 ORDER BY 1, 2")
-        return groups_from(rows)
+        sql = "SELECT hosts, owner, count(*) FROM node_accounts WHERE hosts <> '' GROUP BY 1, 2 ORDER BY 1, 2"
+        return groups_from(await self._rows(sql))
 
     async def free_accounts_of_the_dead(self) -> int:
         """Free the accounts of lives that are over, and return how many; to be called before a claim."""
@@ -111,10 +118,10 @@ class FileAccounts:
         )
 
     async def moving(self, life: int) -> tuple[str, ...]:
-        """Return the accounts that a life owns and that are to go to another node, which lives, or are withheld."""
+        """Return the accounts of a life that are to go to another living node, are withheld, or in no config."""
         rows = await self._rows(
             """SELECT a.name FROM node_accounts a LEFT JOIN nodes n ON n.name = a.move_to AND n.state = 'alive'
-                WHERE a.owner = ? AND (n.id IS NOT NULL OR a.withheld_until > ?) ORDER BY a.id""",
+                WHERE a.owner = ? AND (n.id IS NOT NULL OR a.withheld_until > ? OR a.hosts = '') ORDER BY a.id""",
             (life, time.time()),
         )
         return tuple(name for (name,) in rows)
@@ -169,7 +176,9 @@ class FileAccounts:
         """
 
         def work(db: sqlite3.Connection) -> None:
-            found = db.execute("SELECT hosts, owner FROM node_accounts WHERE name = ?", (account,)).fetchone()
+            found = db.execute(
+                "SELECT hosts, owner FROM node_accounts WHERE name = ? AND hosts <> ''", (account,)
+            ).fetchone()
             node = db.execute("SELECT id, host, state FROM nodes WHERE name = ? AND state <> 'dead'", (to,)).fetchone()
             if (why := _refusal(db, account, to, found, node)) is not None:
                 raise MoveRefused(f"{self._file.path}: {why}")

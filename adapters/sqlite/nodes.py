@@ -83,7 +83,8 @@ class FileNodes:
             [(beat, draining, host)] = mine
             others = db.execute("SELECT id, beat FROM nodes WHERE state <> 'dead' AND id <> ?", (life,)).fetchall()
             accounts, epochs, moves = db.execute(
-                """SELECT count(*), coalesce(sum(epoch), 0), count(coalesce(move_to, withheld_until))
+                """SELECT count(*), coalesce(sum(epoch), 0),
+                        count(CASE WHEN hosts = '' THEN '' ELSE coalesce(move_to, withheld_until) END)
                     FROM node_accounts WHERE owner = ?""",
                 (life,),
             ).fetchone()

@@ -93,6 +93,9 @@ class DatabaseStore:
             self._nodes.entry = evolve(self._nodes.entry, details=details, generation=applied.generation)
         return applied.older
 
+    async def begin_added(self, config: Config) -> None:
+        """Do nothing: an account has the generation of its section, and each node that of its config."""
+
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> DatabaseNodes:
         """Return what the lease goes over."""
         entry = NodeEntry(

@@ -32,6 +32,7 @@ from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_remaining_workers, refuse_sessions_of_engines, watch_locks
 from engine.app.node_stores import StoreParts
 from engine.app.node_work import node_of
+from engine.app.offered_config import OfferedConfigs
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
 from engine.app.records import StoragePlace
@@ -95,6 +96,8 @@ class Engine:
     """The time of day by which the engine decides."""
     appliers: dict[str, Callable[[Config], object]] = field(factory=dict, init=False, repr=False)
     """What has another section of a config applied while the engine runs, by the section's name."""
+    offers: OfferedConfigs | None = field(default=None, init=False, repr=False)
+    """Where another config comes from; None for an engine that reads the file itself."""
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)

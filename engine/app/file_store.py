@@ -6,7 +6,7 @@ write, each behind the fence of its life. A file that is deleted, moved or repla
 of them that notices, as all of them still have it open.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -69,18 +69,32 @@ class SharedFileStore:
         """
         for each in await anyio.to_thread.run_sync(take_over, self.path):
             snapshot_repaired(each)
-        await self.prepare(config)
+        await self._use_accounts(config, adds=True)
 
     async def prepare(self, config: Config) -> None:
-        """Bring schema and accounts up to date: all workers have their config from one parent."""
+        """Bring the schema up to date: the accounts are those that the parent has put there."""
         await anyio.to_thread.run_sync(make_file, self.path)
+
+    async def apply_accounts(
+        self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
+    ) -> Sequence[str]:
+        """Have the workers give up the accounts that were removed, for the parent; one of them has nothing to do.
+
+        Those that were added come with ``begin_added``: the parent knows which config each of its workers has.
+        """
+        if not life:
+            await self._use_accounts(config, adds=False)
+        return ()
+
+    async def begin_added(self, config: Config) -> None:
+        """Have all accounts of a config there."""
+        await self._use_accounts(config, adds=True)
+
+    async def _use_accounts(self, config: Config, *, adds: bool) -> None:
         file = await anyio.to_thread.run_sync(NodeFile.open, self.path)
         try:
-            accounts, wanted = FileAccounts(file), {account.name: account.hosts for account in config.accounts}
-            stored = await accounts.listed()
-            if stored != wanted:
-                await accounts.remove_accounts(stored.keys() - wanted.keys())
-                await accounts.set_accounts(wanted)
+            wanted = {account.name: account.hosts for account in config.accounts}
+            await FileAccounts(file).use_accounts(wanted, adds=adds)
         finally:
             file.close()
 

@@ -5,7 +5,7 @@ Which store that is, ``node_stores.py`` does not say; ``database_store.py`` is t
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
 from engine.app.node_details import details_of, this_machine
 from engine.app.node_lives import NodeLives
-from engine.app.node_stores import ChangingAccounts, SharedStore, StoreParts
+from engine.app.node_stores import SharedStore, StoreParts
 from engine.app.node_work import ClaimedAccounts
 from engine.app.records import StoragePlace, open_records
 from engine.app.reload import close_accounts
@@ -89,7 +89,7 @@ class EngineNode:
         refuse_what_nodes_lack(config)
         work = ClaimedAccounts(
             fleet=fleet,
-            hosts=_hosts_of(config),
+            hosts=hosts_of(config),
             host=config.node.place,
             takeover_gap=config.node.takeover_gap,
         )
@@ -154,20 +154,21 @@ class EngineNode:
             self.holder.refused(await self.lives.refused())
 
     async def apply(self, config: Config) -> None:
-        """Have all nodes know the accounts of another config. Raises ``StorageError``; nothing was done then."""
-        assert isinstance(self.store, ChangingAccounts), "the reload asks before"
-        changed = _hosts_of(config) != _hosts_of(self.config)
+        """Have all nodes know the accounts of another config. Raises ``StorageError``; nothing was done then.
+
+        Those of a worker the parent has applied, which also tells of the other nodes.
+        """
+        is_worker = config.node.worker is not None
+        changed = not is_worker and hosts_of(config) != hosts_of(self.config)
         life, details = self.lives.written, details_of(config)
         older = await self.store.apply_accounts(config, life, details, changed=changed)
-        if older is None:
-            log.warning("node_config_older")
-        elif older:
-            log.warning("node_configs_older", names=", ".join(older), count=len(older))
+        if not is_worker:
+            tell_older(older)
 
     def use(self, config: Config, again: Collection[str]) -> None:
         """Go by another config, which was applied; begin the accounts in ``again``, which were closed, with it."""
         self.config = config
-        self.work.use_hosts(_hosts_of(config))
+        self.work.use_hosts(hosts_of(config))
         if isinstance(self.work.parts, NodeAccounts):
             self.work.parts.use(config)
         if self.holder is not None:
@@ -291,7 +292,16 @@ def _tell_silence(incidents: IncidentParts, node: EngineNode, why: str) -> None:
     incidents.storage_trouble(DatabaseUnavailable(detail=why) if why else None, node)
 
 
-def _hosts_of(config: Config) -> dict[str, str]:
+def tell_older(older: Sequence[str] | None) -> None:
+    """Say which nodes have older configs; None: this one has."""
+    if older is None:
+        log.warning("node_config_older")
+    elif older:
+        log.warning("node_configs_older", names=", ".join(older), count=len(older))
+
+
+def hosts_of(config: Config) -> dict[str, str]:
+    """Return the accounts, each with its pattern of hosts."""
     return {account.name: account.hosts for account in config.accounts}
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -81,6 +81,20 @@ class SharedStore(Protocol):
         Raises ``StorageError``, also if nodes live that have other accounts than this one.
         """
 
+    async def apply_accounts(
+        self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
+    ) -> Sequence[str] | None:
+        """Have all nodes know the accounts of a config of the node with this life, and no others.
+
+        Returns the names of the living nodes whose configs are older: until they have read theirs again, nobody takes
+        the accounts that were added. None if these accounts are not ``changed``, and another node has applied others:
+        nothing is done then. For the parent of workers ``life`` is 0: each worker notes it of itself. Raises
+        ``StorageError``.
+        """
+
+    async def begin_added(self, config: Config) -> None:
+        """Have added accounts begin: all workers of this machine know them. Raises ``StorageError``."""
+
     def nodes(self, node: NodeSection, details: Mapping[str, Any]) -> NodeStore:
         """Return what the lease of a node goes over; ``details`` is what else it says of itself."""
 
@@ -103,19 +117,4 @@ class SharedStore(Protocol):
 
         ``engine`` is the identity of the engine, ``incidents`` hears of what keeps the store from being written, and
         ``tasks`` outlives the block.
-        """
-
-
-@runtime_checkable
-class ChangingAccounts(Protocol):
-    """A store whose accounts change while nodes run."""
-
-    async def apply_accounts(
-        self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
-    ) -> Sequence[str] | None:
-        """Have all nodes know the accounts of a config of the node with this life, and no others.
-
-        Returns the names of the living nodes whose configs are older: until they have read theirs again, nobody takes
-        the accounts that were added. None if these accounts are not ``changed``, and another node has applied others:
-        nothing is done then. Raises ``StorageError``.
         """

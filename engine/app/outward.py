@@ -95,7 +95,9 @@ class OutwardParts:
         if request.do is Verb.REPORT:
             counts, needed = dict(self.counts()), self._needed()
             return {"ok": True, "vitals": asdict(self.vitals()), "counts": counts, "needed": needed}
-        if request.do is Verb.METRICS and self._exposition is not None:
+        if request.do is Verb.METRICS and self.live.current().node.is_metered:
+            if self._exposition is None:  # its parent has a web server since a reload
+                self._exposition = self._exposed()
             text, _ = await self._exposition.text("")
             return {"ok": True, "text": text.decode()}
         return None

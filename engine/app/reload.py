@@ -7,8 +7,8 @@ handlers and schedules follow. An account that did not change keeps its connecti
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,18 +20,26 @@ from attrs import define, evolve, field, frozen
 
 from adapters.redaction import redacted
 from adapters.sandbox import SandboxError
-from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import StorageError
 from adapters.system import raise_limit
 from adapters.telegram import TelegramConnector
-from adapters.telegram.engine_session import cached_fingerprint, read_fingerprint
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.job_registry import JobRegistry
-from engine.app.node_stores import ChangingAccounts
+from engine.app.offered_config import NOT_OFFERED
 from engine.app.outward import preload
+from engine.app.reloading import (
+    STOPPING,
+    ReloadRefused,
+    check_same,
+    check_sessions,
+    counts_of,
+    login_of,
+    read_config,
+    told_to_manager,
+)
 from engine.app.restored import Restoration
-from engine.config import AccountConfig, Config, ConfigError, load
+from engine.config import AccountConfig, Config
 from engine.config.difference import LIVE, ConfigDifference, difference
 from engine.config.difference_text import lines
 from engine.control.protocol import RefusalReason, refuse
@@ -54,32 +62,13 @@ STORAGE_TIMEOUT: Final = 15.0
 """Seconds that the engine's file has to take what waits, before an account is closed of which it has the state."""
 JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
-MOST_SENTENCES: Final = 6
-"""Lines of a refusal that the log has; the command prints all."""
-NODE: Final = "workers that share a file read their config when they start; stop the engine and start it again"
 RENAMED: Final = (
     "with nodes another name is another account, without the login, jobs and history of the former one: change the "
     "names back, or give the account another 'session', too, if that is what you want"
 )
-STOPPING: Final = "the engine is being stopped; the next start reads the config"
 LEAVES: Final = "the config has this account no more, or has it otherwise"
 
 log = structlog.get_logger("holdfast.engine")
-
-
-class ReloadRefused(Exception):
-    """Nothing was applied; the text has a sentence for each reason."""
-
-    def __init__(self, reason: RefusalReason, *sentences: str) -> None:
-        super().__init__("\n".join(sentences))
-        self.reason = reason
-
-    @property
-    def sentence(self) -> str:
-        """All of it in one line, or the first of many mistakes."""
-        lines = [line.strip() for line in str(self).splitlines()]
-        more = [f"{len(lines) - MOST_SENTENCES} more"] if len(lines) > MOST_SENTENCES else []
-        return "; ".join([*lines[:MOST_SENTENCES], *more]).replace(":; ", ": ", 1)
 
 
 @frozen(kw_only=True)
@@ -133,7 +122,7 @@ class Reloader:
             while self._requests:
                 request = self._requests.popleft()
                 try:
-                    with self._told_to_manager():
+                    with told_to_manager(self.engine.manager, self.engine.stop):
                         request.plan = await self._reload()
                 except ReloadRefused as exc:
                     request.refused = exc
@@ -148,25 +137,14 @@ class Reloader:
                     request.done.set()
             await upcoming.wait()
 
-    @contextmanager
-    def _told_to_manager(self) -> Iterator[None]:
-        """Let the service manager know that a reload is under way, also one that is refused."""
-        manager = None if self.engine.fleet.stopping else self.engine.manager
-        if manager is not None:
-            manager.reloading()
-        try:
-            yield
-        finally:
-            if manager is not None and not self.engine.stop.wanted.is_set():  # the end is told already
-                manager.ready()
-
     async def answer(self, config: str, *, dry_run: bool) -> dict[str, Any]:
         """Return the answer to a command that asks for a reload of the config at this path."""
-        mine = self.engine.config.path.absolute()
-        if not _is_same(Path(config), mine):
-            sentence = f"the running engine has another config, {mine}; reload that, or write your changes there"
-            return refuse(RefusalReason.REFUSED, sentence)
+        offers = self.engine.offers
         try:
+            if offers is None:
+                check_same(Path(config), self.engine.config)
+            elif not await offers.has(config):
+                raise ReloadRefused(RefusalReason.BUSY, NOT_OFFERED)
             if self.engine.fleet.stopping:
                 raise ReloadRefused(RefusalReason.REFUSED, STOPPING)
             if dry_run:
@@ -205,14 +183,9 @@ class Reloader:
     async def _asked(self, *, trial: bool) -> ReloadPlan:
         before, jobs = self.engine.config, self.engine.jobs
         node = self.engine.node
-        if node is not None and not isinstance(node.store, ChangingAccounts):
-            raise ReloadRefused(RefusalReason.REFUSED, NODE)
-        try:
-            config = await anyio.to_thread.run_sync(load, before.path)
-        except ConfigError as exc:
-            raise ReloadRefused(RefusalReason.BAD_CONFIG, *exc.sentences) from None
+        config = await read_config(before) if self.engine.offers is None else self.engine.offers.last()
         code = await anyio.to_thread.run_sync(jobs.registry.modules.changed)
-        compare = partial(difference, login_of=_login_of, code=code, live=LIVE | self.engine.appliers.keys())
+        compare = partial(difference, login_of=login_of, code=code, live=LIVE | self.engine.appliers.keys())
         found = await anyio.to_thread.run_sync(partial(compare, before, config))
         if found.refused:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
@@ -237,7 +210,7 @@ class Reloader:
             coming=tuple(account for account in config.accounts if account.name not in there) if node is None else (),
             leaving=tuple(name for name in leaving if name in self.engine.fleet.runners),
         )
-        await anyio.to_thread.run_sync(_check_sessions, before, plan)
+        await anyio.to_thread.run_sync(check_sessions, before, plan.coming)
         return plan
 
     async def _import(self, config: Config, *, anew: bool, trial: bool) -> JobRegistry:
@@ -279,7 +252,7 @@ class Reloader:
         if plan.found.is_empty and not plan.coming:
             await self._apply_to_nodes(plan.config)
             self.engine.use_config(plan.config)
-            log.info("config_unchanged", config=str(plan.config.path))
+            self._tell("config_unchanged", config=str(plan.config.path))
             return plan
         try:
             connectors = await self.engine.source.add(plan.config, plan.coming)
@@ -291,18 +264,12 @@ class Reloader:
         await self._apply(plan, connectors)
         if self.engine.node is not None:
             self.engine.node.use(plan.config, plan.leaving)
-        found = plan.found
-        log.info(
-            "config_reloaded",
-            config=str(plan.config.path),
-            added=len(found.added),
-            removed=len(found.removed),
-            renamed=len(found.renamed),
-            reconnecting=len(found.reconnecting),
-            kept=found.kept,
-            settings=len(found.settings),
-        )
+        self._tell("config_reloaded", **counts_of(plan.config, plan.found))
         return plan
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        """Say what was done; of a worker its parent says it."""
+        (log.info if self.engine.offers is None else log.debug)(event, **fields)
 
     async def _apply_to_nodes(self, config: Config) -> None:
         """Have all nodes know the accounts of another config. Raises ``ReloadRefused``; nothing was done then."""
@@ -374,35 +341,9 @@ async def close_accounts(engine: "Engine", parts: FleetParts, names: Collection[
         await engine.jobs.idle(names)
 
 
-def _login_of(session: Path) -> str:
-    """Return the fingerprint of the login in a session file. Blocks."""
-    with suppress(StorageError, OSError):
-        return cached_fingerprint(session) or read_fingerprint(session)
-    return ""
-
-
-def _check_sessions(before: Config, plan: ReloadPlan) -> None:
-    """Raise ``ReloadRefused`` for a session of an account that comes which another program uses. Blocks."""
-    mine = {account.session for account in before.accounts}
-    held = [
-        str(held_error(account.session, owner))
-        for account in plan.coming
-        if account.session not in mine and (owner := owner_of(account.session)) is not None
-    ]
-    if held:
-        raise ReloadRefused(RefusalReason.REFUSED, *held)
-
-
 def _raise_limit(plan: ReloadPlan) -> None:
     """Raise the limit of open files as at the start, and say if it is too low."""
     accounts = len(plan.config.accounts)
     if plan.found.added and not (limit := raise_limit(accounts)).enough:
         few = {"needed": limit.needed, "limit": limit.soft, "command": limit.remedy}
         log.warning("descriptors_few", accounts=accounts, **few)
-
-
-def _is_same(path: Path, mine: Path) -> bool:
-    """Return whether a command means the engine's own config."""
-    with suppress(OSError):
-        return path.samefile(mine)
-    return path == mine

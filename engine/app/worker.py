@@ -1,7 +1,7 @@
 """A worker: an engine in a process of its own, of which another process, its parent, is in charge.
 
-It is a node with a life, a lease and a deadline of its own. From its parent it has the config, once, and then orders,
-one on a line; the end of that pipe is the end of the parent. Its log goes to the parent.
+It is a node with a life, a lease and a deadline of its own. From its parent it has the config, and then orders, one on
+a line, some of which have another config; the end of that pipe is the end of the parent. Its log goes to the parent.
 """
 
 import ctypes
@@ -23,6 +23,7 @@ from attrs import asdict, evolve, field, frozen
 from adapters.system import raise_limit
 from engine import paths
 from engine.app.engine import Engine
+from engine.app.offered_config import OFFER, OfferedConfigs
 from engine.app.process import CANCELLED, leave, served, tidy_memory
 from engine.app.stop import Stop
 from engine.config import Config
@@ -36,7 +37,7 @@ BEAT: Final = b"beat"
 END_MARGIN: Final = 30.0
 """Seconds beyond the grace of ``shutting_down`` that a worker has when its parent has ended."""
 _PR_SET_PDEATHSIG: Final = 1
-_ORDER_BYTES: Final = 4096
+_ORDER_BYTES: Final = 65_536
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -108,13 +109,15 @@ async def run_worker(config: Config, orders: int, lines: int) -> int:
     with ExitStack() as files:
         change_log = files.enter_context(logs.relayed(lines, levels=levels))
         engine = Engine(config, throws_out=True, identity=getattr(config.node, "engine", "") or uuid4().hex)
+        offers = engine.offers = OfferedConfigs()
         files.enter_context(engine.lock())
         engine.appliers["logging"] = lambda new: change_log(
             as_json=False, levels={name: level.number for name, level in new.logging.levels.items()}
         )
+        engine.appliers["node.metered"] = lambda new: None  # whether the parent asks: it counts from the first time on
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
-            tasks.start_soon(follow_orders, orders, _actions(engine), name="orders of the parent")
+            tasks.start_soon(follow_orders, orders, _actions(engine), offers.take, name="orders of the parent")
             tidy_memory()
             code = None
             code = await served(engine, None)
@@ -136,8 +139,10 @@ def _actions(engine: Engine) -> dict[bytes, Callable[[], None]]:
     return {STOP: engine.stop.now, BEAT: engine.look_for_accounts, b"": parent_gone}
 
 
-async def follow_orders(descriptor: int, actions: dict[bytes, Callable[[], None]]) -> None:
-    """Do what the parent orders until it ends; what is no order is passed over."""
+async def follow_orders(
+    descriptor: int, actions: dict[bytes, Callable[[], None]], take: Callable[[bytes], None] = lambda data: None
+) -> None:
+    """Do what the parent orders until it ends; what is no order is passed over. ``take`` is given a config."""
     os.set_blocking(descriptor, False)
     rest = b""
     while True:
@@ -148,7 +153,10 @@ async def follow_orders(descriptor: int, actions: dict[bytes, Callable[[], None]
             continue
         *orders, rest = (rest + chunk).split(b"\n")
         for order in orders:
-            if order and order in actions:
+            word, _, data = order.partition(b" ")
+            if word == OFFER:
+                take(data)
+            elif order and order in actions:
                 actions[order]()
         if not chunk:
             actions[b""]()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -15,14 +16,15 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
+from engine import paths
+from engine.app.offered_config import OFFER, offer_of
 from engine.config import Config
 from engine.console.log_relay import record_of
+from engine.wakeup import Wakeup
 from engine.workers.output import PipeLines
+from engine.workers.restarts import Restarts
 
 MODULE: Final = "engine.cli.worker"
-ORDER_SECONDS: Final = 5.0
-"""For the config to be read by a worker that has just begun; it takes a second for the imports."""
-START_SECONDS: Final = 120.0
 CHUNK: Final = 65536
 SHOWN: Final = 500
 """Characters of a line that a program has printed."""
@@ -38,8 +40,11 @@ class WorkerProcess:
     process: "subprocess.Popen[bytes]"
     last_said: str = field(default="", init=False)
     """The last line that it has printed."""
-    _hears: bool = field(default=False, init=False)
-    """Whether it has all of its config: nothing may come between the parts of that."""
+    _to_tell: list[bytes] = field(factory=list, init=False)
+    """What it is told next, in this order: nothing may come between the parts of a config."""
+    _offered: int = field(default=0, init=False)
+    """The number of the config that it was sent last."""
+    _news: Wakeup = field(factory=Wakeup, init=False)
     _orders: int = field(kw_only=True)
     _lines: int = field(kw_only=True)
     _output: int = field(kw_only=True)
@@ -78,19 +83,35 @@ class WorkerProcess:
         """The number of the process."""
         return self.process.pid
 
-    async def configure(self, config: Config, program: list[str]) -> None:
-        """Give it its config. A process that does not take it in time is left to its end."""
+    def configure(self, config: Config, program: list[str]) -> None:
+        """Give it its config, which it reads first."""
         data = pickle.dumps({"config": config, "program": program})
-        with anyio.move_on_after(START_SECONDS):
-            await self._write(len(data).to_bytes(8) + data)
-            self._hears = True
+        self._tell(len(data).to_bytes(8) + data)
 
-    async def order(self, order: bytes) -> None:
-        """Tell it something; a process that has no config yet, hears nothing, or has ended, is passed over."""
-        if not self._hears:
+    def order(self, order: bytes) -> None:
+        """Tell it something, after all that it was told before; one that hears nothing is told once."""
+        if order + b"\n" not in self._to_tell:
+            self._tell(order + b"\n")
+
+    def offer(self, number: int, config: Config) -> None:
+        """Send it another config, once, for a reload that names this number."""
+        if number == self._offered:
             return
-        with anyio.move_on_after(ORDER_SECONDS):
-            await self._write(order + b"\n")
+        self._offered = number
+        self._to_tell = [each for each in self._to_tell if not each.startswith(OFFER + b" ")]
+        self._tell(offer_of(number, config) + b"\n")
+
+    def _tell(self, data: bytes) -> None:
+        self._to_tell.append(data)
+        self._news.notify()
+
+    async def tell(self) -> None:
+        """Tell it all this as it reads, until cancelled: one that does not read is waited for."""
+        while True:
+            news = self._news.upcoming
+            while self._to_tell:
+                await self._write(self._to_tell.pop(0))
+            await news.wait()
 
     async def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -104,6 +125,7 @@ class WorkerProcess:
     async def follow(self) -> int:
         """Hear it until it has ended; return its exit code, when the system has nothing of the process any more."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.tell)
             tasks.start_soon(self._read, self._lines, self._hear_log)
             tasks.start_soon(self._read, self._output, self._hear_output)
             code = await anyio.to_thread.run_sync(
@@ -159,6 +181,59 @@ class WorkerProcess:
         if text:
             self.last_said = text[:SHOWN]
             log.warning("worker_output", worker=self.number, detail=self.last_said)
+
+
+@define(eq=False)
+class Worker:
+    """One worker, through all of its processes."""
+
+    number: int
+    config: Config
+    """What its next process is given."""
+    process: WorkerProcess | None = field(default=None, init=False)
+    began: float = field(default=0.0, init=False)
+    """When the process was started, by the loop's clock."""
+    reload: int = field(default=0, init=False)
+    """The number of the reload whose config is that above."""
+    has: int = field(default=0, init=False)
+    """The number of the reload whose config the process has."""
+    restarts: Restarts = field(factory=Restarts, init=False)
+    _ended: Wakeup = field(factory=Wakeup, init=False)
+
+    @property
+    def directory(self) -> Path:
+        """Its own directory."""
+        return self.config.storage.directory
+
+    @property
+    def socket(self) -> Path:
+        """Where its process takes commands."""
+        return self.directory / paths.SOCKET
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it has a process with another config than the next one would be given."""
+        return self.process is not None and self.has != self.reload
+
+    def begin(self, process: WorkerProcess, program: list[str]) -> None:
+        """Give its config to a process that was started."""
+        self.process, self.began, self.has = process, anyio.current_time(), self.reload
+        process.configure(self.config, program)
+
+    def end(self) -> None:
+        """Have no process any more."""
+        self.process = None
+        self._ended.notify()
+
+    async def has_ended(self, process: WorkerProcess | None) -> None:
+        """Return when it does not have this process any more."""
+        while self.process is process is not None:
+            await self._ended.wait()
+
+    def order(self, order: bytes) -> None:
+        """Tell its process something, if it has one."""
+        if self.process is not None:
+            self.process.order(order)
 
 
 def _pipes(count: int) -> list[int]:

@@ -8,6 +8,7 @@ then, and every connection with it.
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -22,16 +23,18 @@ from adapters.sqlite import StorageError
 from adapters.system import EngineLock, LockHeld, ServiceManager, raise_limit, usable_cores
 from engine import paths
 from engine.app.file_store import SharedFileStore
+from engine.app.live_config import LiveConfig
 from engine.app.node import LIFE, read_life, refuse_what_nodes_lack
 from engine.app.node_stores import SharedStore
 from engine.app.node_work import store_of
 from engine.app.process import watch_signals
-from engine.app.run import opened_log, warn
+from engine.app.run import log_settings, opened_log, warn
 from engine.app.stop import Stop, has_terminal
 from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
-from engine.app.worker_process import WorkerProcess, describe_end
-from engine.app.workers_control import RELOAD_REFUSED, WorkersControl
+from engine.app.worker_process import Worker, WorkerProcess, describe_end
+from engine.app.workers_control import WorkersControl
 from engine.app.workers_outward import WorkersOutward
+from engine.app.workers_reload import WorkersReload
 from engine.app.workers_search import GuiltySearch
 from engine.config import Config, ConfigError, LogFormat
 from engine.config.node import MAX_WORKERS
@@ -39,7 +42,6 @@ from engine.console.shell import program_words
 from engine.control import ControlServer
 from engine.fleet.watchers import keep_running
 from engine.node.ports import NodeStore, StoreSilent
-from engine.workers.restarts import Restarts
 
 EXIT_BAD_INPUT = 2
 """The exit code of a worker that no other start could help."""
@@ -63,37 +65,10 @@ def count_workers(config: Config) -> int:
 
 
 @define(eq=False)
-class Worker:
-    """One worker, through all of its processes."""
-
-    number: int
-    config: Config
-    process: WorkerProcess | None = field(default=None, init=False)
-    began: float = field(default=0.0, init=False)
-    """When the process was started, by the loop's clock."""
-    restarts: Restarts = field(factory=Restarts, init=False)
-
-    @property
-    def directory(self) -> Path:
-        """Its own directory."""
-        return self.config.storage.directory
-
-    @property
-    def socket(self) -> Path:
-        """Where its process takes commands."""
-        return self.directory / paths.SOCKET
-
-    async def order(self, order: bytes) -> None:
-        """Tell its process something, if it has one."""
-        if self.process is not None:
-            await self.process.order(order)
-
-
-@define(eq=False)
 class WorkerParent:
     """Starts workers, and starts them again; ``run`` returns the exit code when all have ended."""
 
-    config: Config
+    reload: WorkersReload
     store: NodeStore
     stop: Stop
     workers: tuple[Worker, ...]
@@ -101,17 +76,35 @@ class WorkerParent:
     manager: ServiceManager | None = None
     """The service manager that hears of all workers."""
     code: int = field(default=0, init=False)
+    _control: WorkersControl = field(init=False)
+    _live: LiveConfig = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        names = [each.name for each in self.config.accounts]
+        self._control = WorkersControl(names, self.sockets, self.grace, self.reload.answer)
+        self._live = LiveConfig(lambda: self.config)
+
+    @property
+    def config(self) -> Config:
+        """The config as it was read last."""
+        return self.reload.config
+
+    def use(self, config: Config) -> None:
+        """Speak for the accounts of another config, and to whom it says."""
+        self._control.accounts, self._control.grace = [each.name for each in config.accounts], self.grace
+        self._live.changed()
 
     async def run(self, duration: float | None) -> int:
         """Keep the workers running until a stop is wanted, and then until they have stopped."""
-        control = WorkersControl([each.name for each in self.config.accounts], self.sockets, self.grace)
-        outward = WorkersOutward(self.config, control, self.stop, self.manager, self.began)
+        control = self._control
+        outward = WorkersOutward(self._live, control, self.stop, self.manager, self.began)
         server = ControlServer(self.config.storage.directory / paths.SOCKET, control, control.answer)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.stop.after, duration)
             tasks.start_soon(self._stop_all)
             tasks.start_soon(keep_running, "the search for an account that ends workers", self.search.run)
             tasks.start_soon(keep_running, "the socket for commands", server.run)
+            tasks.start_soon(keep_running, "the reload", self.reload.run)
             for name, watcher in outward.watchers():
                 tasks.start_soon(keep_running, name, watcher)
             async with anyio.create_task_group() as kept:
@@ -142,9 +135,8 @@ class WorkerParent:
     async def _stop_all(self) -> None:
         """Order all workers to stop, once that is wanted, and kill those that do not in time."""
         await self.stop.wanted.wait()
-        async with anyio.create_task_group() as tasks:
-            for worker in self.workers:
-                tasks.start_soon(worker.order, STOP)
+        for worker in self.workers:
+            worker.order(STOP)
         await anyio.sleep(self.grace + END_MARGIN + STOP_MARGIN)
         for worker in self.workers:
             if worker.process is not None:
@@ -170,23 +162,14 @@ class WorkerParent:
 
     async def _run(self, worker: Worker, process: WorkerProcess) -> int:
         """Run a process to its end."""
-        worker.process, worker.began = process, anyio.current_time()
         log.info("worker_started", worker=worker.number, pid=process.pid)
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._begin, worker, process)
-                code = await process.follow()
-                tasks.cancel_scope.cancel()
-            return code
+            worker.begin(process, program_words())
+            return await process.follow()
         finally:
-            worker.process = None
+            worker.end()
             process.kill()  # a parent that is cancelled leaves none behind
             process.close()
-
-    async def _begin(self, worker: Worker, process: WorkerProcess) -> None:
-        await process.configure(worker.config, program_words())
-        if self.stop.wanted.is_set():  # the order to stop came before it could be heard
-            await process.order(STOP)
 
     def _ended(self, worker: Worker, process: WorkerProcess, code: int, lived: float) -> float:
         """Say how a process has ended; return the seconds until the next one."""
@@ -231,9 +214,8 @@ class WorkerParent:
             return
         took = anyio.current_time() - began
         log.info("worker_accounts_free", worker=worker.number, life=life, took=took)
-        async with anyio.create_task_group() as tasks:
-            for other in self.workers:
-                tasks.start_soon(other.order, BEAT)
+        for other in self.workers:
+            other.order(BEAT)
 
 
 async def end_life(
@@ -274,22 +256,29 @@ async def run_workers(
     Raises ``LockHeld`` if another engine runs on the same data, ``OSError`` if its directory cannot be used, and
     ``ConfigError`` for a config that one process alone can run.
     """
-    store = _shared_store(config)
+    store = shared_store(config)
     descriptors = raise_limit(len(config.accounts))
     stop = Stop()
     identity = uuid4().hex
     workers = tuple(Worker(number, config_of(config, number, count, identity)) for number in range(1, count + 1))
     search = GuiltySearch(store.holds(config.node))
     manager = ServiceManager.from_environment()
-    parent = WorkerParent(config, store.nodes(config.node, {}), stop, workers, search, manager)
     with ExitStack() as files:
         files.enter_context(_lock(config, identity))
-        files.enter_context(opened_log(config, log_format, None))
+        change_log = files.enter_context(opened_log(config, log_format, None))
+
+        def use(new: Config) -> None:
+            change_log(**log_settings(new, log_format))
+            parent.use(new)
+
+        config_for = partial(config_of, count=count, engine=identity)
+        reload = WorkersReload(config, store, workers, config_for, shared_store, use, stop, manager)
+        parent = WorkerParent(reload, store.nodes(config.node, {}), stop, workers, search, manager)
         engine_log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         warn(config, descriptors)
         code, refused = 0, None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_signals, stop, None if has_terminal() else _refuse_reload, parent.kill)
+            tasks.start_soon(watch_signals, stop, None if has_terminal() else reload.by_signal, parent.kill)
             try:
                 with stop.startup():
                     await end_former_workers(config, parent.store)
@@ -309,12 +298,7 @@ async def run_workers(
     return code
 
 
-def _refuse_reload() -> None:
-    """Go on upon a SIGHUP without a terminal: it asks for a reload, and the engine's end would be no answer."""
-    engine_log.error("reload_signal_refused", detail=RELOAD_REFUSED)
-
-
-def _shared_store(config: Config) -> SharedStore:
+def shared_store(config: Config) -> SharedStore:
     """Return the database of a config, or else the file in its directory, which needs no server."""
     store = store_of(config)
     refuse_what_nodes_lack(config)

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from engine.console.names import matching
 from engine.control.client import BEYOND_GRACE_TIMEOUT, EngineSilent
+from engine.control.handlers import Reload
 from engine.control.protocol import CommandOutcome, RefusalReason, Request, Unwritten, Verb, refuse
 from engine.control.relay import ask, ask_and_hold
 from states.waits import RequestWait
@@ -22,9 +23,6 @@ NOBODY: Final = (
     "no worker of this engine has it now: it is on its way to another, or at another node; ask again in a moment"
 )
 SILENT: Final = "no worker that answers has it now, and {} not answer: the log says why, or ask again in a moment"
-RELOAD_REFUSED: Final = (
-    "an engine with workers cannot read its config again; stop it and start it anew, which disconnects its accounts"
-)
 
 
 @define(eq=False)
@@ -36,6 +34,8 @@ class WorkersControl:
     sockets: Callable[[], Mapping[int, Path]]
     """Returns where the workers that live listen."""
     grace: float
+    reload_config: Reload | None = None
+    """Reads the config again and has the workers apply it; returns the answer."""
     since: float = field(factory=time.time)
     _held: dict[str, SocketStream] = field(factory=dict, init=False)
     """Connections to workers that pause an account for as long as they stand."""
@@ -187,5 +187,7 @@ class WorkersControl:
             await anyio.aclose_forcefully(connection)
 
     async def reload(self, config: str, *, dry_run: bool) -> dict[str, Any]:
-        """Refuse."""
-        return refuse(RefusalReason.REFUSED, RELOAD_REFUSED)
+        """Have the config read again; return the answer."""
+        if self.reload_config is None:
+            return refuse(RefusalReason.REFUSED, "this engine cannot read its config again")
+        return await self.reload_config(config, dry_run=dry_run)

@@ -8,17 +8,18 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import anyio
 from attrs import define, field, fields, frozen
 
 from adapters.system import ServiceManager
+from engine.app.live_config import LiveConfig
 from engine.app.outward import service_status
 from engine.app.stop import Stop
 from engine.app.workers_control import WorkersControl
 from engine.config import Config
-from engine.config.web import WebSection
 from engine.console.account_status import UNKNOWN
 from engine.console.status import EngineInfo
 from engine.control.protocol import Request, Verb
@@ -48,7 +49,7 @@ class WorkerReport:
 class WorkersOutward:
     """Asks the workers how they are, and tells it."""
 
-    config: Config
+    live: LiveConfig
     control: WorkersControl
     stop: Stop
     manager: ServiceManager | None
@@ -64,6 +65,11 @@ class WorkersOutward:
             needed=lambda: self.config.health.ready_when,
             stopping=self.stop.wanted.is_set,
         )
+
+    @property
+    def config(self) -> Config:
+        """The config as it is now."""
+        return self.live.current()
 
     def vitals(self) -> Vitals:
         """Return what is measured of all workers: the worst of each duration, and the sums of what is counted."""
@@ -118,27 +124,37 @@ class WorkersOutward:
 
     def watchers(self) -> list[Watcher]:
         """Return what runs beside the workers so that others hear of them."""
-        config = self.config
-        if self.manager is None and config.web is None and config.heartbeat is None:
-            return []
         watchers: list[Watcher] = [
-            ("the reports of the workers", self.follow),
-            ("the watch over the workers", self.health.watch),
+            ("what is known of the workers", partial(self.live.follow, self._is_told, self._asks)),
+            ("the web server", partial(self.live.follow, lambda config: config.web, self._web_server)),
+            ("the heartbeats", partial(self.live.follow, lambda config: config.heartbeat, self._heartbeat)),
         ]
         if self.manager is not None:
             reports = ServiceReports(self.manager, self.status, self._hangs, self.stop.wanted)
             watchers.append(("the reports to the service manager", reports.run))
-        if config.web is not None:
-            watchers += self._web_server(config.web)
-        if config.heartbeat is not None:
-            from adapters.system import PingFailed, ping  # noqa: PLC0415 - most configs have none
-
-            beat = Heartbeat(config.heartbeat.url, config.heartbeat.every, ping, PingFailed, self.health.lives)
-            watchers.append(("the heartbeat", beat.run))
         return watchers
 
-    def _web_server(self, web: WebSection) -> list[Watcher]:
+    def _is_told(self, config: Config) -> bool:
+        """Return whether anybody hears of the workers."""
+        return self.manager is not None or config.web is not None or config.heartbeat is not None
+
+    def _asks(self, config: Config) -> list[Watcher]:
+        if not self._is_told(config):
+            return []
+        return [("the reports of the workers", self.follow), ("the watch over the workers", self.health.watch)]
+
+    def _heartbeat(self, config: Config) -> list[Watcher]:
+        if config.heartbeat is None:
+            return []
+        from adapters.system import PingFailed, ping  # noqa: PLC0415 - most configs have none
+
+        beat = Heartbeat(config.heartbeat.url, config.heartbeat.every, ping, PingFailed, self.health.lives)
+        return [("the heartbeat", beat.run)]
+
+    def _web_server(self, config: Config) -> list[Watcher]:
         """Return the web server, which speaks for all workers."""
+        if (web := config.web) is None:
+            return []
         from engine.app.page_tokens import PageTokens  # noqa: PLC0415 - for those that have a web server alone
         from engine.app.workers_page import WorkersPageSource  # noqa: PLC0415
         from engine.web.page import views  # noqa: PLC0415
@@ -149,11 +165,11 @@ class WorkersOutward:
         from engine.web.server import WebServer  # noqa: PLC0415
 
         info = EngineInfo(running=True, pid=os.getpid(), since=self.control.since)
-        source = WorkersPageSource(self.config, self.control, info, self.stop)
+        source = WorkersPageSource(self.live.current, self.control, info, self.stop)
         page = WebPage(source, views, PageAccess())
         guarded = HostGuard(application(self.health, self.metrics, page), {web.listen.host, *web.hosts})
         return [
-            ("the tokens of the page", PageTokens(self.config, page.access, page.hub.end).run),
+            ("the tokens of the page", PageTokens(config, page.access, page.hub.end).run),
             ("the streams of the page", page.hub.run),
             ("what the page shows", source.run),
             ("the web server", WebServer(web.listen, guarded).run),

@@ -1,7 +1,7 @@
 """What the page of an engine with workers shows and does: what is stored, and the workers' own commands."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -58,7 +58,8 @@ class StoredLook:
 class WorkersPageSource:
     """The workers as the page's source: a ``PageSource``."""
 
-    config: Config
+    current: Callable[[], Config]
+    """Returns the config as it is now."""
     control: WorkersControl
     info: EngineInfo
     stop: Stop
@@ -81,7 +82,8 @@ class WorkersPageSource:
             began = anyio.current_time()
             if time.monotonic() - self._wanted_at < SEEN_SECONDS:
                 with suppress(StorageError, OSError):
-                    look = partial(read_look, self._place, list(self._seen.accounts), self._seen)
+                    names = [account.name for account in self.config.accounts]
+                    look = partial(read_look, self._place, names, self._seen)
                     self._seen = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
             if self._sight is not None and self._sight.wanted:
                 await self._sight.look()
@@ -92,6 +94,11 @@ class WorkersPageSource:
             await anyio.sleep(max(LOOK_EVERY, LOOK_SHARE * (anyio.current_time() - began)))
 
     # --- what is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> Config:
+        """The config."""
+        return self.current()
 
     @property
     def _place(self) -> StoragePlace:

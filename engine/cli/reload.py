@@ -53,6 +53,9 @@ def reload(
             bad = answer.get("kind") == RefusalReason.BAD_CONFIG
             fail(EXIT_BAD_INPUT if bad else EXIT_FAILED, *str(answer.get("error")).splitlines())
         if as_json:
-            print(json_text({"applied": answer["applied"], **answer["difference"]}, indent=2))
+            more = {"workers": answer["workers"]} if "workers" in answer else {}
+            print(json_text({"applied": answer["applied"], **answer["difference"], **more}, indent=2))
         else:
             say(*answer["lines"])
+        if waiting := answer.get("waiting"):
+            fail(EXIT_FAILED, *waiting)

@@ -145,14 +145,6 @@ _ENGINE = (
         "SIGHUP came to an engine that has no terminal, such as a service",
     ),
     _engine(
-        "reload_signal_refused",
-        "error",
-        "❌",
-        "Received SIGHUP, and went on without a change: {detail}",
-        "SIGHUP came to an engine that has no terminal and cannot read its config again",
-        _DETAIL,
-    ),
-    _engine(
         "config_unchanged",
         "info",
         "🔄",

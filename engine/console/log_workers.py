@@ -77,6 +77,23 @@ WORKERS: Final = (
         {**_WORKER, "detail": "what happened, in a sentence"},
     ),
     _workers(
+        "worker_not_reloaded",
+        "warning",
+        "🔄",
+        "Worker {worker} has not applied the new config ({detail}). It goes on with the one of before, and is asked "
+        "again every few seconds; if it ends, it starts again with the new one. Accounts that were added begin then",
+        "a worker has not answered in time after a reload, or could not apply it; told once",
+        {**_WORKER, "detail": "why"},
+    ),
+    _workers(
+        "worker_reloaded",
+        "info",
+        "🔄",
+        "Worker {worker} has the new config now, too",
+        "a worker that had not answered after a reload has applied it",
+        _WORKER,
+    ),
+    _workers(
         "workers_die",
         "warning",
         "⚠️",

@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from engine.app.offered_config import OFFER, OfferedConfigs
 from engine.app.worker import BEAT, STOP
 from engine.app.worker_process import WorkerProcess
 from tests.engine.app.test_workers import config
@@ -36,7 +37,7 @@ def _refuse() -> NoReturn:
 
 async def test_no_order_comes_between_the_parts_of_a_config(tmp_path: Path) -> None:
     """One that is longer than a pipe is written in parts, while other workers die and a stop is wanted."""
-    whole = config(tmp_path, "{name: eu, workers: 2}", accounts=1_500)
+    whole, other = (config(tmp_path, "{name: eu, workers: 2}", accounts=number) for number in (1_500, 1_501))
     orders, to_worker = os.pipe()
     os.set_blocking(orders, False)
     os.set_blocking(to_worker, False)
@@ -44,22 +45,28 @@ async def test_no_order_comes_between_the_parts_of_a_config(tmp_path: Path) -> N
     heard = bytearray()
     try:
         with anyio.fail_after(TIMEOUT):
-            await process.order(BEAT)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(process.configure, whole, ["run"])
+                process.configure(whole, ["run"])
+                tasks.start_soon(process.tell)
                 await anyio.wait_readable(orders)
-                await process.order(BEAT)
-                await process.order(STOP)
-                while len(heard) < 8 or len(heard) < 8 + int.from_bytes(heard[:8]):
+                process.order(BEAT)
+                process.offer(1, whole)
+                process.offer(2, other)
+                process.order(STOP)
+                process.order(STOP)
+                while not heard.endswith(STOP + b"\n"):
                     await anyio.wait_readable(orders)
                     heard += os.read(orders, 65_536)
-                    await anyio.lowlevel.checkpoint()
-            await process.order(STOP)
-            heard += os.read(orders, 1_000_000)
+                tasks.cancel_scope.cancel()
     finally:
         os.close(orders)
         os.close(to_worker)
     length = int.from_bytes(heard[:8])
     assert length > 65_536, "it would have gone as a whole"
     assert pickle.loads(heard[8 : 8 + length])["config"] == whole
-    assert heard[8 + length :] == STOP + b"\n"
+    beat, offer, stop, _ = bytes(heard[8 + length :]).split(b"\n")
+    assert (beat, stop) == (BEAT, STOP)
+    offers = OfferedConfigs()
+    offers.take(offer.removeprefix(OFFER + b" "))
+    assert offers.last() == other, "one that nobody has read is no more to be read when there is a newer one"
+    assert await offers.has("2")

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio
 import anyio.to_thread
 from attrs import asdict, define, field
 
+from engine.app.live_config import LiveConfig
 from engine.app.stop import Stop
 from engine.app.workers_control import WorkersControl
 from engine.app.workers_outward import LATE_AFTER, WorkerReport, WorkersOutward
@@ -167,7 +169,8 @@ async def test_the_parent_reports_the_worst_of_its_workers(tmp_path: Path) -> No
     one = Worker(["News 1", "News 2"], vitals=Vitals(journal_behind=2.0, journal_rows=3, journal_trouble="full"))
     two = Worker(["Jobs"], vitals=Vitals(journal_behind=1.0, journal_rows=4))
     async with parent(tmp_path, one, two) as (_, control):
-        outward = WorkersOutward(load(tmp_path / "config.yaml"), control, Stop(), None, lambda: {1: 0.0, 2: 0.0})
+        live = LiveConfig(partial(load, tmp_path / "config.yaml"))
+        outward = WorkersOutward(live, control, Stop(), None, lambda: {1: 0.0, 2: 0.0})
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(outward.follow)
             with anyio.fail_after(TIMEOUT):
@@ -190,7 +193,7 @@ async def test_accounts_that_no_worker_has_are_not_ready(tmp_path: Path) -> None
         "accounts: [{name: A, session: a}, {name: B, session: b}]\n"
     )
     control = WorkersControl(ACCOUNTS, dict, 1.0)
-    outward = WorkersOutward(load(tmp_path / "config.yaml"), control, Stop(), None, dict)
+    outward = WorkersOutward(LiveConfig(partial(load, tmp_path / "config.yaml")), control, Stop(), None, dict)
     outward._reports[1] = WorkerReport(0.0, Vitals(), {"healthy": 0}, 0)
     assert outward.health.readiness().problems == ["0 of 2 accounts are healthy, and ready_when is 90 % (2 unknown)"]
     outward._reports[1] = WorkerReport(0.0, Vitals(), {"healthy": 1, "paused": 1}, 0)
