@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, frozen
+
+STOPPED: Final = "the node was stopped"
+"""Why a life has ended whose node was stopped in an orderly way."""
 
 
 class NodeState(StrEnum):
@@ -48,6 +51,11 @@ class NodeRecord:
     def lives(self) -> bool:
         """Whether the store takes it for alive: it may be silent."""
         return self.state is not NodeState.DEAD
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was stopped in an orderly way, and has not begun another life."""
+        return not self.lives and self.ended_why == STOPPED
 
 
 @frozen(kw_only=True)

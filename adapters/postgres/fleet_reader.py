@@ -16,7 +16,7 @@ DEAD_SECONDS: Final = 7 * 86_400
 
 _NODES: Final = """
     SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state, n.lease, n.accounts_at_most,
-        (SELECT count(*) FROM accounts WHERE owner = n.id),
+        (SELECT count(*) FROM accounts WHERE owner = n.id AND n.state <> 'dead'),
         (SELECT count(*) FROM jobs WHERE node = n.id AND state = 'running'),
         extract(epoch FROM n.started_at)::float8, extract(epoch FROM n.ended_at)::float8, n.ended_why, n.details
     FROM nodes n
@@ -28,7 +28,7 @@ _NODES: Final = """
             ORDER BY name, epoch DESC) latest
         ORDER BY ended_at DESC LIMIT %s)
     ORDER BY n.state = 'dead', n.name"""
-"""A node that has a living life needs no mention of those before."""
+"""A node that has a living life needs no mention of those before. What a dead one owns is free: rows say so later."""
 
 _ACCOUNTS: Final = """
     SELECT a.name, a.hosts, n.id, n.name, n.host, a.epoch, a.move_to, s.taken_to, a.last_host

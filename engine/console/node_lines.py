@@ -10,10 +10,12 @@ from engine.console.cells import width_of
 from engine.console.format import iso, moment, seconds
 from engine.console.safe_text import one_line
 from states.assignment import host_matches
-from states.nodes import AccountPlace, BeatWatch, NodeRecord
+from states.nodes import AccountPlace, BeatWatch, NodeRecord, NodeState
 
 SILENT: Final = "silent"
 """What a node is that the store takes for alive, and of which no beat was seen."""
+OF_STOPPED: Final = "stopped"
+"""What a node is that was stopped in an orderly way: it has given its accounts up."""
 TITLES: Final = ("Node", "Host", "State", "Accounts", "Jobs", "Last beat", "Lease", "Version")
 MAX_NAME: Final = 40
 MAX_WHY: Final = 120
@@ -32,7 +34,9 @@ class SeenNode:
 
     @property
     def state(self) -> str:
-        """``alive``, ``draining``, ``silent`` or ``dead``."""
+        """``alive``, ``draining``, ``silent``, ``stopped`` or ``dead``."""
+        if self.node.was_stopped:
+            return OF_STOPPED
         if self.node.lives and self.age is None:
             return SILENT
         return self.node.state.value
@@ -113,7 +117,7 @@ def remarks(nodes: Sequence[SeenNode], accounts: Mapping[str, AccountPlace]) -> 
     lines = [
         f"{one_line(each.node.name, MAX_NAME)} is dead: {one_line(each.node.ended_why, MAX_WHY)}"
         for each in nodes
-        if not each.node.lives and each.node.ended_why
+        if each.state == NodeState.DEAD and each.node.ended_why
     ]
     if not any(each.node.lives for each in nodes):
         lines.append("No node runs")

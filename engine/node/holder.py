@@ -54,6 +54,7 @@ from states.lease import (
     SendBeat,
     decide_hold,
 )
+from states.nodes import STOPPED
 
 T = TypeVar("T")
 
@@ -309,7 +310,7 @@ class LeaseHolder:
     async def _say(self, line: StoreLine) -> None:
         """Say one thing: the end of a life, a life to begin, or a beat."""
         if self._ends:
-            await self._within(line.end(self._ends[0], "the node was stopped"))
+            await self._within(line.end(self._ends[0], STOPPED))
             del self._ends[0]
             self._due = -math.inf
             return

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from markupsafe import Markup, escape
 
 from engine.console.format import seconds
-from engine.console.node_lines import SILENT, SeenNode
+from engine.console.node_lines import OF_STOPPED, SILENT, SeenNode
 from engine.console.safe_text import one_line
 from engine.web.page.words import MAX_NAME, MAX_WHY
 from states import State
@@ -17,12 +17,13 @@ MAX_NODES: Final = 50
 """Nodes that are shown, those first that somebody should look at."""
 MAX_SEARCH: Final = 100
 """Characters of a node's name that an address has."""
-_ORDER: Final = (SILENT, "draining", "alive", "dead")
+_ORDER: Final = (SILENT, "draining", "alive", "dead", OF_STOPPED)
 _LOOKS: Final = {
     SILENT: ("warning", State.TIMEOUT.value),
     "draining": ("stop", State.SHUTTING_DOWN.value),
     "alive": ("healthy", State.HEALTHY.value),
     "dead": ("failed", State.AUTH_FAILED.value),
+    OF_STOPPED: ("stop", State.SHUTTING_DOWN.value),
 }
 """The icon of a node's state, and the state of an account that has its colour."""
 

@@ -5,7 +5,7 @@ from typing import Any
 from attrs import evolve
 
 from engine.console.node_lines import as_data, remarks, seen, table
-from states.nodes import AccountPlace, BeatWatch, NodeRecord, NodeState
+from states.nodes import STOPPED, AccountPlace, BeatWatch, NodeRecord, NodeState
 
 
 def node(name: str, **more: Any) -> NodeRecord:
@@ -34,6 +34,16 @@ def test_states_are_told_by_beats() -> None:
     assert "none for 4 s" in lines[2]
     assert "\x1b" not in "".join(lines)
     assert remarks(found, {}) == ["c is dead: stopped"]
+
+
+def test_a_node_that_was_stopped_is_not_dead() -> None:
+    """It ended as it should, and nobody has to see to it."""
+    watch = BeatWatch()
+    ended = [node(name, state=NodeState.DEAD, ended_why=why) for name, why in (("a", STOPPED), ("b", "no beat"))]
+    found = seen(ended, watch, 0.0)
+    assert [as_data(each)["state"] for each in found] == ["stopped", "dead"]
+    assert "stopped" in table(found, 0.0)[1]
+    assert remarks(found, {}) == ["b is dead: no beat", "No node runs"]
 
 
 def test_configs_that_differ_and_accounts_without_a_node_are_told() -> None:

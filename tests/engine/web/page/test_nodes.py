@@ -59,7 +59,7 @@ async def test_one_engine_has_no_nodes() -> None:
 
 
 async def test_nodes_are_listed_those_first_that_somebody_should_look_at() -> None:
-    """Silent, draining, alive, dead; each with its host, its accounts, and its last beat."""
+    """Silent, draining, alive, stopped; each with its host, its accounts, and its last beat."""
     page = await page_of(
         shared(
             node("eu-1", accounts_at_most=9),
@@ -68,12 +68,12 @@ async def test_nodes_are_listed_those_first_that_somebody_should_look_at() -> No
             node("eu-4", 4, NodeState.DEAD, ended_at=NOW - 60, ended_why="the node was stopped"),
         )
     )
-    silent, draining, alive, dead = lines(page)
+    silent, draining, alive, stopped = lines(page)
     assert silent.startswith("eu-2 host-eu-2 silent 2 3 none for 42 s 15 s")
     assert draining.startswith("eu-3 host-eu-3 draining 2 – in time")
     assert alive.startswith("eu-1 (this one) host-eu-1 alive 2 of 9 at most – in time")
-    assert dead.startswith("eu-4 host-eu-4 dead 2 – ended")
-    assert "the node was stopped" in dead
+    assert stopped.startswith("eu-4 host-eu-4 stopped 2 – ended")
+    assert "the node was stopped" in stopped
     assert "This page is of node eu-1 , and its accounts are seen live." in page.by_id("nodes").text
 
 
