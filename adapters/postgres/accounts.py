@@ -100,6 +100,13 @@ class AccountRows:
         )
         return dict(rows)
 
+    async def have_sessions(self, names: Collection[str]) -> bool:
+        """Return whether the session of any of these accounts is in the database, or was taken out of it."""
+        question = """SELECT EXISTS (
+            SELECT FROM sessions s JOIN accounts a ON a.id = s.account WHERE a.name = ANY(%(names)s))"""
+        [[found]] = await self._execute(question, {"names": list(names)})
+        return bool(found)
+
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""
         rows = await self._execute(

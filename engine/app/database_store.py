@@ -47,6 +47,10 @@ class AccountsDiffer(StoreError):
     """Nodes that live have other accounts than this one; the text is a sentence that says how to go on."""
 
 
+class SessionsMissing(StoreError):
+    """No account of the config has its session in the database; the text is a sentence that says how to go on."""
+
+
 @define(eq=False)
 class DatabaseStore:
     """A database of a PostgreSQL server, see ``engine.app.node_stores.SharedStore``."""
@@ -73,8 +77,8 @@ class DatabaseStore:
         await self.prepare(config)
 
     async def prepare(self, config: Config) -> None:
-        """Bring schema and accounts up to date."""
-        self._generation = await prepare(self.address, config, self.keys)
+        """Bring schema and accounts up to date. Raises ``SessionsMissing`` for a new database, or a wrong one."""
+        self._generation = await prepare(self.address, config, self.keys, needs_sessions=True)
 
     async def apply_accounts(
         self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
@@ -177,8 +181,13 @@ async def _close(writer: StoreWriter) -> None:
             log.warning("node_rows_lost", rows=lost)
 
 
-async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLAIN) -> int:
+async def prepare(
+    address: StoreAddress, config: Config, keys: SessionKeys = PLAIN, *, needs_sessions: bool = False
+) -> int:
     """Bring the schema of a database up to date, and have the accounts of a config in it; return their generation.
+
+    With ``needs_sessions`` nothing is done to the accounts of a database that has no session of any, but
+    ``SessionsMissing`` is raised: each account would say so for itself, and those of another fleet would be removed.
 
     Raises ``StoreUnusable``, ``SessionKeyMissing`` if sessions are encrypted with a key that this node does not know,
     and ``AccountsDiffer`` or ``LeasesDiffer`` if nodes live that have other accounts or another lease than this one.
@@ -189,6 +198,11 @@ async def prepare(address: StoreAddress, config: Config, keys: SessionKeys = PLA
         await _agree_on_lease(connection, config.node)
         keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
+        if needs_sessions and wanted and not await rows.have_sessions(wanted):
+            raise SessionsMissing(
+                f"{address}: no account of this config has its session in this database; mend storage.database if it "
+                "names the wrong one, or bring the sessions with 'session bring'"
+            )
         if away := await rows.sessions_away(wanted):
             account, place = next(iter(away.items()))
             log.warning("node_sessions_away", count=len(away), accounts=len(wanted), account=account, place=place)

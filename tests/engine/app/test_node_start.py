@@ -9,7 +9,7 @@ import structlog
 from adapters.postgres.accounts import AccountRows
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.errors import LeasesDiffer
-from engine.app.database_store import AccountsDiffer, prepare
+from engine.app.database_store import AccountsDiffer, DatabaseStore, SessionsMissing, prepare
 from engine.config import AccountConfig, Config, Telegram
 from engine.config.node import NodeSection
 from tests.postgres.support import Node, connected, node
@@ -54,6 +54,21 @@ async def test_accounts_whose_sessions_were_taken_away_are_told_of(store_url: st
     [line] = told
     assert line.items() >= {"event": "node_sessions_away", "count": 1, "accounts": 2, "account": "B"}.items()
     assert line["place"] == "/b.session"
+
+
+async def test_a_database_without_a_session_of_any_account_is_refused(store_url: str) -> None:
+    """Once for all, and the accounts of the fleet whose database it may be stay; one session makes it the right one."""
+    address = StoreAddress.parse(store_url)
+    await prepare(address, config_of(Other="*"))
+    with pytest.raises(SessionsMissing, match=r"no account of this config has its session in .*'session bring'"):
+        await DatabaseStore(address).prepare(config_of(A="*", B="*"))
+    assert await stored(store_url) == {"Other": "*"}
+    async with connected(store_url) as connection:
+        await connection.execute(
+            "INSERT INTO sessions (account, dc_id, key, login) SELECT id, 2, '', '' FROM accounts WHERE name = 'Other'"
+        )
+    await DatabaseStore(address).prepare(config_of(A="*", Other="*"))
+    assert await stored(store_url) == {"A": "*", "Other": "*"}
 
 
 async def test_other_accounts_than_those_of_a_living_node_are_refused(store_url: str) -> None:
