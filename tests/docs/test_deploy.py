@@ -12,6 +12,8 @@ import yaml
 from promql_parser import AggregateExpr, MatchOp, VectorSelector
 
 from engine.console.status import SEVERITY
+from engine.node.counts import NodeCounts
+from engine.web.exposition import NodePicture
 from states import State
 from states.events import EVENT_BY_NAME
 from states.incident import IncidentKind, Severity
@@ -29,6 +31,7 @@ DOMAINS = {
     "holdfast_jobs": {"state": {state.value for state in JobState}},
     "holdfast_incidents": {"kind": set(IncidentKind), "severity": set(Severity)},
     "holdfast_alert_messages_total": {"outcome": {"sent", "failed"}},
+    "holdfast_node_account_moves_total": {"how": {"claimed", "given_up", "dropped"}},
     "holdfast_storage_trouble": {"file": {"journal", "sessions"}},
     "holdfast_requests_total": {"outcome": {"answered", "flood_wait", "refused", "unanswered", "lost"}},
     "holdfast_transitions_total": {
@@ -83,6 +86,9 @@ def nodes(query: str) -> list[Any]:
 async def series() -> dict[str, set[str]]:
     """Return the labels of every series that an engine has."""
     written = await text(lived(), picture(fleet(), queue_age=1.0, jobs={"send": {"queued": 1}}))
+    counts = NodeCounts(beats=1, lives=1, lost=1, claimed=1, given_up=1, dropped=1)
+    node = NodePicture(name="eu-1", host="de", accounts=1, others=1, beat_age=1.0, lease=15.0, counts=counts)
+    written += await text(at=picture(node=node))
     with_requests = lived()
     with_requests.request_done("messages", "answered", 0.1)
     written += await text(with_requests, picture(fleet()))
