@@ -72,10 +72,11 @@ async def test_saving_waits_for_nothing_but_a_key(sessions: SessionsUnderTest) -
 
 
 def test_what_is_remembered_is_stored_by_itself(sessions: SessionsUnderTest) -> None:
-    """Entities are stored a moment later, without a ``save``."""
+    """Entities are stored a moment later, without a ``save``, and nothing is told of it."""
     session = logged_in(sessions.open())
     session.process_entities([user(1), user(2)])
     until(lambda: sessions.ids() == [1, 2])
+    assert session.names() == []
     session.close()
 
 
@@ -194,8 +195,11 @@ def test_numbers_beyond_all_bounds_end_nothing(sessions: SessionsUnderTest) -> N
         [(1, 1, None, None, "A"), (2**70, 1, None, None, "B"), (3, 2**80, None, None, "C")], 1
     )
     session.process_entities([user(4)])
-    until(lambda: {1, 4} <= set(sessions.ids()))
+    session.flush().wait()
+    assert sessions.ids() == [1, 4]
+    assert session.names() == []
     session.close()
+    assert sessions.ids() == [1, 4]
 
 
 def test_what_was_forgotten_is_found_again(sessions: SessionsUnderTest) -> None:
