@@ -43,16 +43,25 @@ def watch_beats(fleet: StoredFleet, name: str | None = None) -> tuple[Sequence[N
 
     One that is silent for a beat's time and a second is not waited for. Raises ``StorageError``.
     """
-    watch, began = BeatWatch(), time.monotonic()
+    watch = BeatWatch()
     while True:
         found = fleet.nodes()
-        watch.look(time.monotonic(), found)
+        now = time.monotonic()
+        watch.look(now, found)
         living = [each for each in found if each.lives and name in (None, each.name)]
-        unseen = watch.unseen()
-        waited = time.monotonic() - began
-        if not any(each.life in unseen and waited < beat_time(each.lease) for each in living):
+        unseen, silent = watch.unseen(), silent_lives(found, watch, now)
+        if not any(each.life in unseen and each.life not in silent for each in living):
             return found, watch
         time.sleep(LOOK_EVERY)
+
+
+def silent_lives(nodes: Sequence[NodeRecord], watch: BeatWatch, now: float) -> Mapping[int, float]:
+    """Return the lives that the store takes for alive and that have not beaten for longer than they may, and how long.
+
+    What they have stored of their accounts is no more than what was known last.
+    """
+    waited = {each.life: watch.silent_for(each.life, now) for each in nodes if each.lives}
+    return {each.life: waited[each.life] for each in nodes if each.lives and waited[each.life] >= beat_time(each.lease)}
 
 
 def beat_time(lease: float) -> float:

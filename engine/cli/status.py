@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.remote_reader import CursorLine
@@ -26,7 +26,7 @@ from engine.cli.common import (
     write_output,
 )
 from engine.cli.declared import Parameter
-from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info, read_nodes
+from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info, with_nodes
 from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
@@ -46,6 +46,7 @@ from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, node_lines, page
 from states.incident import Incident
 from states.job import JobState, JobSummary, by_state
+from states.nodes import BeatWatch
 
 if TYPE_CHECKING:  # for pages alone; --json need not wait for it
     from rich.console import RenderableType
@@ -215,13 +216,19 @@ def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
 
 
 def _look(
-    outline: Outline, pattern: str | None, before: _Look | None = None, *, again: bool = False, verbose: bool = False
+    outline: Outline,
+    pattern: str | None,
+    before: _Look | None = None,
+    *,
+    again: bool = False,
+    verbose: bool = False,
+    beats: BeatWatch | None = None,
 ) -> _Look:
     """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before.
 
     The ledger, which may be long, is read once if there was a look ``before``.
     """
-    info = evolve(read_info(outline.directory), nodes=read_nodes(outline))
+    info = with_nodes(read_info(outline.directory), outline, beats)
     accounts = account_statuses(outline, info)
     if pattern is not None:
         match = matching if again else match_accounts
@@ -252,6 +259,7 @@ class _Looks:
     _before: _Look | None = None
     """A look of the last minute, of which what was missed is not read again."""
     _read_at: float = 0.0
+    _beats: BeatWatch = field(factory=BeatWatch)
 
     def __call__(self) -> _Look:
         """Look once."""
@@ -264,7 +272,9 @@ class _Looks:
         self._again, again = True, self._again
         if not 0 <= time.monotonic() - self._read_at < HOLES_INTERVAL:
             self._before, self._read_at = None, time.monotonic()
-        self._before = _look(self.outline, self.pattern, self._before, again=again, verbose=self.verbose)
+        self._before = _look(
+            self.outline, self.pattern, self._before, again=again, verbose=self.verbose, beats=self._beats
+        )
         return self._before
 
 

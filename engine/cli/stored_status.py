@@ -1,6 +1,7 @@
 """What the files say of the engine and of its accounts: for commands, with an engine running or without."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +12,11 @@ from adapters.sqlite import JournalMissing
 from adapters.system import holder_of
 from engine import paths
 from engine.app.records import open_records
-from engine.app.stored_fleet import open_fleet
+from engine.app.stored_fleet import open_fleet, silent_lives, watch_beats
 from engine.config import Outline
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
-from states.nodes import AccountPlace, NodeRecord
+from states.nodes import AccountPlace, BeatWatch
 from states.waits import RequestWait
 
 if TYPE_CHECKING:  # only the types
@@ -77,6 +78,8 @@ def account_statuses(outline: Outline, info: EngineInfo | None = None) -> dict[s
     stored = {name: evolve(at, place=places.get(name)) for name, at in stored.items()} if places else stored
     if info is not None and info.hangs:
         stored = {name: evolve(at, present=at.present and _is_elsewhere(at, info)) for name, at in stored.items()}
+    if info is not None and info.silent:
+        stored = {name: evolve(at, present=at.present and not _is_silent(at, info)) for name, at in stored.items()}
     names = dict.fromkeys(outline.names)
     others = [name for name, at in stored.items() if at.present and name not in names]
     return {name: stored.get(name) or evolve(NEVER_RAN, place=places.get(name)) for name in (*names, *others)}
@@ -88,6 +91,11 @@ def _is_elsewhere(at: AccountStatus, info: EngineInfo) -> bool:
     return at.place is not None and own is not None and at.place.life not in (None, own)
 
 
+def _is_silent(at: AccountStatus, info: EngineInfo) -> bool:
+    """Return whether nobody hears of the node that has an account: its connection may be closed, and another begun."""
+    return at.place is not None and at.place.life in info.silent
+
+
 def read_places(outline: Outline) -> Mapping[str, AccountPlace]:
     """Return which node has each account; empty for a config without nodes, and where none has run yet."""
     with suppress(JournalMissing):
@@ -97,12 +105,20 @@ def read_places(outline: Outline) -> Mapping[str, AccountPlace]:
     return {}
 
 
-def read_nodes(outline: Outline) -> Sequence[NodeRecord] | None:
-    """Return the nodes; None for a config without any."""
+def with_nodes(info: EngineInfo, outline: Outline, beats: BeatWatch | None = None) -> EngineInfo:
+    """Return it with the nodes of a config that has some, and which of them are silent.
+
+    ``beats`` has seen those of former looks; without it this looks until each node has beaten, or is silent.
+    """
     try:
         if (reading := open_fleet(outline)) is None:
-            return None
+            return info
         with reading as fleet:
-            return fleet.nodes()
+            if beats is None:
+                found, beats = watch_beats(fleet)
+            else:
+                found = fleet.nodes()
+                beats.look(time.monotonic(), found)
     except JournalMissing:
-        return ()
+        return evolve(info, nodes=())
+    return evolve(info, nodes=found, silent=silent_lives(found, beats, time.monotonic()))

@@ -91,6 +91,8 @@ class EngineInfo:
     """The requests that wait in place until a hold is over, by account."""
     nodes: Sequence[NodeRecord] | None = None
     """The nodes that share the accounts; None where the engine has them alone."""
+    silent: Mapping[int, float] = field(factory=dict)
+    """The lives of nodes that are taken for alive and do not beat, and for how many seconds, at least."""
 
     @property
     def works(self) -> bool:
@@ -137,7 +139,7 @@ def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
             "answers": info.running and not info.hangs,
             "unwritten": info.unwritten,
         },
-        "nodes": None if info.nodes is None else [_node_data(node) for node in info.nodes],
+        "nodes": None if info.nodes is None else [_node_data(node, info) for node in info.nodes],
         "counts": _counts(count_states(accounts)),
         "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
     }
@@ -178,7 +180,8 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
     }
 
 
-def _node_data(node: NodeRecord) -> dict[str, Any]:
+def _node_data(node: NodeRecord, info: EngineInfo) -> dict[str, Any]:
+    silent_for = info.silent.get(node.life)
     return {
         "name": node.name,
         "host": node.host,
@@ -186,6 +189,7 @@ def _node_data(node: NodeRecord) -> dict[str, Any]:
         "accounts": node.accounts,
         "accounts_at_most": node.accounts_at_most,
         "jobs_running": node.jobs,
+        "silent_for": None if silent_for is None else round(silent_for, 1),
     }
 
 
@@ -361,6 +365,7 @@ def heading_text(info: EngineInfo, states: Counter[str], now: float) -> tuple[st
     if info.nodes is not None:
         count = sum(node.lives for node in info.nodes)
         text += f", at {count} {'node' if count == 1 else 'nodes'}"
+        text += f", {len(info.silent)} silent" if info.silent else ""
         if not info.running:
             return text + ", none of them on this data", "bold"
     since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
@@ -381,16 +386,17 @@ def node_lines(info: EngineInfo) -> list[str]:
     """Return what there is to say of the nodes, below the accounts."""
     if not info.nodes:
         return []
-    said = [_node_text(node) for node in info.nodes[:MAX_NODES]]
+    said = [_node_text(node, silent=node.life in info.silent) for node in info.nodes[:MAX_NODES]]
     more = f", and {len(info.nodes) - MAX_NODES} more" if len(info.nodes) > MAX_NODES else ""
     return ["", one_line(f"Nodes: {', '.join(said)}{more}", REMARK_CHARACTERS)]
 
 
-def _node_text(node: NodeRecord) -> str:
+def _node_text(node: NodeRecord, *, silent: bool) -> str:
     if not node.lives:
         return f"{node.name} (dead)"
     has = f"{node.accounts:,} {'account' if node.accounts == 1 else 'accounts'}"
-    return f"{node.name} ({has}{'' if node.state is NodeState.ALIVE else f', {node.state.value}'})"
+    quiet = ", silent" if silent else ""
+    return f"{node.name} ({has}{quiet}{'' if node.state is NodeState.ALIVE else f', {node.state.value}'})"
 
 
 def block(accounts: Statuses) -> str:
