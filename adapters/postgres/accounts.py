@@ -10,12 +10,10 @@ Raises ``StoreUnusable`` whenever the store does not answer.
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from attrs import frozen
-
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.errors import CannotMove
 from adapters.postgres.nodes import CLAIMABLE, KNOWN, SERVER
-from adapters.stores.nodes import AccountGroup, ClaimedAccount, groups_from, plain
+from adapters.stores.nodes import AccountGroup, ClaimedAccount, MoveTarget, groups_from
 
 _FREE: Final = """
     WITH over AS (SELECT id FROM nodes WHERE state = 'dead' AND NOT freed FOR UPDATE SKIP LOCKED),
@@ -212,7 +210,7 @@ class AccountRows:
         it is draining or full, its host is not one for the account, or the session was taken away.
         """
         rows = await self._execute(_MOVE, {"account": account, "to": to})
-        target = _Target(*rows[0])
+        target = MoveTarget(*rows[0])
         if (why := target.refusal(account, to)) is not None:
             raise CannotMove(f"{self._connection.address}: {why}")
         is_there = target.is_there
@@ -220,46 +218,3 @@ class AccountRows:
             "UPDATE accounts SET move_to = %(to)s WHERE name = %(account)s",
             {"account": account, "to": None if is_there else to},
         )
-
-
-@frozen
-class _Target:
-    """What the store has of an account and of the node to which it is to go; see ``_MOVE``."""
-
-    hosts: str | None
-    taken_to: str | None
-    host: str | None
-    state: str | None
-    died: bool
-    """Whether a node of this name has lived, and none does."""
-    matches: bool | None
-    is_there: bool | None
-    most: int | None
-    accounts: int
-    """How many it has, and how many are on their way to it."""
-
-    def refusal(self, account: str, to: str) -> str | None:
-        """Return why the account cannot go to the node, with the remedy; None if it can."""
-        if self.hosts is None:
-            return f"no account is called {plain(account)}; see 'status'"
-        if self.taken_to is not None:
-            return f"the session of {plain(account)} was taken to {plain(self.taken_to)}; bring it with 'session bring'"
-        if self.host is None:
-            if self.died:
-                return f"node {plain(to)} is dead; start it, or name another one: see 'nodes'"
-            return f"no node is called {plain(to)}; see 'nodes'"
-        if self.is_there:
-            return None
-        if self.state == "draining":
-            return f"node {plain(to)} is draining; name another one, or let it take accounts again with 'node resume'"
-        if not self.matches:
-            return (
-                f"{plain(account)} may be on hosts {plain(self.hosts)} alone, and {plain(to)} is on {plain(self.host)};"
-                " name another node, or change 'hosts' of the account"
-            )
-        if self.most is not None and self.accounts >= self.most:
-            return (
-                f"node {plain(to)} is full: it has {self.accounts} of at most {self.most} accounts; "
-                "name another one, or move one away first"
-            )
-        return None

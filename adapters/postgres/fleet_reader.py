@@ -7,12 +7,8 @@ from attrs import define
 
 from adapters.postgres.blocking import StoreReader
 from adapters.postgres.statements import clean
+from adapters.stores.nodes import DEAD_SECONDS, MAX_DEAD
 from states.nodes import AccountPlace, NodeRecord, NodeState
-
-MAX_DEAD: Final = 20
-"""How many dead lives are told of, the latest."""
-DEAD_SECONDS: Final = 7 * 86_400
-"""For how long a dead life is told of."""
 
 _NODES: Final = """
     SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state, n.lease, n.accounts_at_most,

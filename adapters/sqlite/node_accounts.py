@@ -9,7 +9,7 @@ from typing import Any, Final
 from adapters.sqlite.errors import StorageError
 from adapters.sqlite.node_file import NodeFile
 from adapters.sqlite.nodes import MATCHES
-from adapters.stores.nodes import AccountGroup, ClaimedAccount, groups_from, plain
+from adapters.stores.nodes import AccountGroup, ClaimedAccount, MoveTarget, groups_from
 
 _CLAIM: Final = f"""
     UPDATE node_accounts SET owner = :life, epoch = epoch + 1, move_to = NULL, last_host = :host, withheld_until = NULL
@@ -22,6 +22,12 @@ _CLAIM: Final = f"""
                     AND {MATCHES.format(host="n.host", hosts="a.hosts")}))
         ORDER BY a.move_to IS NOT :name, a.last_host IS NOT :host, a.id LIMIT :up_to)
     RETURNING id, name, epoch"""
+_MOVE: Final = f"""
+    SELECT a.hosts, NULL, n.host, n.state, EXISTS (SELECT 1 FROM nodes WHERE name = :to),
+        {MATCHES.format(host="n.host", hosts="a.hosts")}, n.id = a.owner, n.accounts_at_most,
+        (SELECT count(*) FROM node_accounts o WHERE o.owner = n.id OR (o.move_to = n.name AND o.id <> a.id))
+    FROM (SELECT 1) one LEFT JOIN node_accounts a ON a.name = :account AND a.hosts <> ''
+        LEFT JOIN nodes n ON n.name = :to AND n.state <> 'dead'"""
 _SET: Final = """INSERT INTO node_accounts (name, hosts) VALUES (?, ?)
     ON CONFLICT (name) DO UPDATE SET hosts = excluded.hosts WHERE hosts <> excluded.hosts"""
 _NAMES: Final = "(SELECT value FROM json_each(?))"
@@ -172,34 +178,16 @@ class FileAccounts:
     async def move(self, account: str, to: str) -> None:
         """Ask for an account to go to a node: its owner releases it, and then that node claims it.
 
-        Raises ``MoveRefused`` if there is no such account, no such living node, or its host is not one for the account.
+        Raises ``MoveRefused`` if there is no such account, no such living node, or that node cannot have the account:
+        it is draining or full, or its host is not one for the account.
         """
 
         def work(db: sqlite3.Connection) -> None:
-            found = db.execute(
-                "SELECT hosts, owner FROM node_accounts WHERE name = ? AND hosts <> ''", (account,)
-            ).fetchone()
-            node = db.execute("SELECT id, host, state FROM nodes WHERE name = ? AND state <> 'dead'", (to,)).fetchone()
-            if (why := _refusal(db, account, to, found, node)) is not None:
+            target = MoveTarget(*db.execute(_MOVE, {"account": account, "to": to}).fetchone())
+            if (why := target.refusal(account, to)) is not None:
                 raise MoveRefused(f"{self._file.path}: {why}")
-            is_there = node[0] == found[1]
-            db.execute("UPDATE node_accounts SET move_to = ? WHERE name = ?", (None if is_there else to, account))
+            db.execute(
+                "UPDATE node_accounts SET move_to = ? WHERE name = ?", (None if target.is_there else to, account)
+            )
 
         await self._file.transact(work)
-
-
-def _refusal(db: sqlite3.Connection, account: str, to: str, found: Any, node: Any) -> str | None:
-    """Return why an account cannot go to a node, with the remedy; None if it can."""
-    if found is None:
-        return f"no account is called {plain(account)}; see 'status'"
-    if node is None:
-        return f"no node called {plain(to)} is alive; see 'nodes'"
-    hosts, host = found[0], node[1]
-    if node[2] == "draining":
-        return f"node {plain(to)} is giving its accounts away; name another one"
-    if not db.execute(f"SELECT {MATCHES.format(host='?', hosts='?')}", (host, hosts)).fetchone()[0]:
-        return (
-            f"{plain(account)} may be on hosts {plain(hosts)} alone, and {plain(to)} is on {plain(host)}; "
-            "name another node, or change 'hosts' of the account"
-        )
-    return None

@@ -6,6 +6,8 @@ an account has one owner. An engine that has the file for itself leaves them emp
 
 from typing import Final
 
+FIRST_VERSION: Final = 11
+"""The schema that has them first."""
 NAMES: Final = frozenset({"nodes", "node_accounts", "node_server", "job_places", "incident_ranges"})
 
 TABLES: Final = (

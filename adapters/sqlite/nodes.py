@@ -117,10 +117,29 @@ class FileNodes:
         """End a life whose links are closed, or whose process is known to be gone; return whether it was not over."""
         return await self._file.transact(lambda db: db.execute(_DIE, (time.time(), why[:MAX_SHOWN], life)).rowcount > 0)
 
-    async def drain(self, name: str) -> bool:
-        """Ask a node to give its accounts away and to take none; return whether there is a living one."""
-        sql = "UPDATE nodes SET state = 'draining' WHERE name = ? AND state <> 'dead'"
-        return await self._file.transact(lambda db: db.execute(sql, (name,)).rowcount > 0)
+    async def drain(self, name: str) -> bool | None:
+        """Ask a node to give its accounts away and to take none, until ``resume`` or the end of its life.
+
+        Returns whether it lives now; None if no node was ever called so.
+        """
+        return await self._set_state(name, "draining")
+
+    async def resume(self, name: str) -> bool | None:
+        """Take ``drain`` back; return what that returns."""
+        return await self._set_state(name, "alive")
+
+    async def _set_state(self, name: str, state: str) -> bool | None:
+        def work(db: sqlite3.Connection) -> bool | None:
+            if db.execute("UPDATE nodes SET state = ? WHERE name = ? AND state <> 'dead'", (state, name)).rowcount:
+                return True
+            return False if db.execute("SELECT 1 FROM nodes WHERE name = ?", (name,)).fetchone() else None
+
+        return await self._file.transact(work)
+
+    async def note(self, life: int, details: Mapping[str, Any]) -> bool:
+        """Note what a node says of itself after a reload; return whether its life is not over."""
+        sql = "UPDATE nodes SET details = ? WHERE id = ? AND state <> 'dead'"
+        return await self._file.transact(lambda db: db.execute(sql, (json.dumps(dict(details)), life)).rowcount > 0)
 
     async def note_settled(self, server: str) -> bool:
         """Note that everybody who had a claim that this file may not know has dropped it; return whether it answers."""
@@ -145,13 +164,13 @@ class FileNodes:
         return tuple(
             LivingNode(
                 life=life, name=name, host=host, epoch=epoch, beat=beat, draining=bool(draining), lease=lease,
-                accounts_at_most=most, accounts=accounts, details=_details(details),
+                accounts_at_most=most, accounts=accounts, details=details_from(details),
             )
             for life, name, host, epoch, beat, draining, lease, most, accounts, details in rows
         )  # fmt: skip
 
 
-def _details(text: Any) -> Mapping[str, Any]:
+def details_from(text: Any) -> Mapping[str, Any]:
     """Return what a node said of itself; nothing if something else has spoilt it."""
     try:
         found = json.loads(text)

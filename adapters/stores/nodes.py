@@ -7,6 +7,10 @@ from attrs import field, frozen
 
 KEPT_LIVES: Final = 20
 """How many lives of a node the store keeps, the present one among them, for people."""
+MAX_DEAD: Final = 20
+"""How many dead lives people are told of, the latest."""
+DEAD_SECONDS: Final = 7 * 86_400
+"""For how long they are told of a dead life."""
 MAX_SHOWN: Final = 100
 """Characters of a name or a reason that are kept or shown."""
 
@@ -96,6 +100,50 @@ def groups_from(rows: Iterable[tuple[str, int | None, int]]) -> tuple[AccountGro
         )
         for hosts, each in counts.items()
     )
+
+
+@frozen
+class MoveTarget:
+    """What the store has of an account and of the node to which it is to go."""
+
+    hosts: str | None
+    taken_to: str | None
+    """Where its session is, if it was taken out of the store."""
+    host: str | None
+    state: str | None
+    died: bool
+    """Whether a node of this name has lived, and none does."""
+    matches: bool | None
+    is_there: bool | None
+    most: int | None
+    accounts: int
+    """How many it has, and how many are on their way to it."""
+
+    def refusal(self, account: str, to: str) -> str | None:
+        """Return why the account cannot go to the node, with the remedy; None if it can."""
+        if self.hosts is None:
+            return f"no account is called {plain(account)}; see 'status'"
+        if self.taken_to is not None:
+            return f"the session of {plain(account)} was taken to {plain(self.taken_to)}; bring it with 'session bring'"
+        if self.host is None:
+            if self.died:
+                return f"node {plain(to)} is dead; start it, or name another one: see 'nodes'"
+            return f"no node is called {plain(to)}; see 'nodes'"
+        if self.is_there:
+            return None
+        if self.state == "draining":
+            return f"node {plain(to)} is draining; name another one, or let it take accounts again with 'node resume'"
+        if not self.matches:
+            return (
+                f"{plain(account)} may be on hosts {plain(self.hosts)} alone, and {plain(to)} is on {plain(self.host)};"
+                " name another node, or change 'hosts' of the account"
+            )
+        if self.most is not None and self.accounts >= self.most:
+            return (
+                f"node {plain(to)} is full: it has {self.accounts} of at most {self.most} accounts; "
+                "name another one, or move one away first"
+            )
+        return None
 
 
 def name_taken(store: object, name: str, host: str) -> str:

@@ -1,6 +1,6 @@
 """The lease of a worker over ``engine.db``, as the ports of ``engine.node`` have it. A composition root."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class FileLines:
         """Open the file, which is there. Raises ``StoreSilent``."""
         with translated_of_file():
             file = await anyio.to_thread.run_sync(NodeFile.open, self.path, abandon_on_cancel=True)
-        return FileLine(file, self.entry)
+        return FileLine(file, lambda: self.entry)
 
 
 @define(eq=False)
@@ -48,7 +48,8 @@ class FileLine:
     """One connection: see ``StoreLine`` for what its calls mean."""
 
     file: NodeFile
-    entry: NodeEntry
+    entry: Callable[[], NodeEntry]
+    """Returns what the worker says of itself: a reload changes it."""
     _nodes: FileNodes = field(init=False)
     _accounts: FileAccounts = field(init=False)
 
@@ -58,7 +59,7 @@ class FileLine:
     async def begin(self, life: int, *, ends: int) -> None:
         """Begin a life, and end another one with it."""
         with translated_of_file():
-            await self._nodes.begin(life, self.entry, ends=ends)
+            await self._nodes.begin(life, self.entry(), ends=ends)
 
     async def beat(self, life: int) -> BeatAnswer | None:
         """Beat once."""

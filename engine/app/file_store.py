@@ -15,11 +15,12 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
-from attrs import define, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.node_accounts import FileAccounts
-from adapters.sqlite.node_file import NodeFile, make_file, take_over
+from adapters.sqlite.node_file import NodeFile, life_ended, make_file, take_over
+from adapters.sqlite.nodes import FileNodes
 from adapters.sqlite.shared_incidents import SharedIncidents, SharedOutbox
 from adapters.sqlite.shared_jobs import SharedJobs
 from adapters.stores.nodes import NodeEntry
@@ -46,6 +47,7 @@ class SharedFileStore:
 
     directory: Path
     """That of all workers: ``storage.directory`` of their parent."""
+    _lines: FileLines | None = field(default=None, init=False)
 
     @property
     def path(self) -> Path:
@@ -78,12 +80,21 @@ class SharedFileStore:
     async def apply_accounts(
         self, config: Config, life: int, details: Mapping[str, Any], *, changed: bool
     ) -> Sequence[str]:
-        """Have the workers give up the accounts that were removed, for the parent; one of them has nothing to do.
+        """Have the workers give up the accounts that were removed, for the parent; a worker only says what it has.
 
         Those that were added come with ``begin_added``: the parent knows which config each of its workers has.
         """
         if not life:
             await self._use_accounts(config, adds=False)
+            return ()
+        file = await anyio.to_thread.run_sync(NodeFile.open, self.path)
+        try:
+            if not await FileNodes(file).note(life, details):
+                raise life_ended(self.path, life)
+        finally:
+            file.close()
+        if self._lines is not None:
+            self._lines.entry = evolve(self._lines.entry, details=details)
         return ()
 
     async def begin_added(self, config: Config) -> None:
@@ -107,7 +118,8 @@ class SharedFileStore:
             accounts_at_most=node.accounts_at_most,
             details=details,
         )
-        return FileLines(self.path, entry)
+        self._lines = FileLines(self.path, entry)
+        return self._lines
 
     def holds(self, node: NodeSection) -> FileLines:
         """Return where accounts are withheld."""

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
+from engine import paths
 from engine.app.records import StoragePlace
+from engine.config import Config
 from states.lease import LeaseTimes
 from states.nodes import AccountPlace, BeatWatch, NodeRecord
 
@@ -72,23 +74,43 @@ def beat_time(lease: float) -> float:
         return LeaseTimes().beats_apart_at_most + MARGIN
 
 
-def drain_node(database: str, name: str, *, drain: bool) -> bool | None:
+def open_nodes(config: Config) -> "AbstractContextManager[StoredFleet] | None":
+    """Open the nodes of a config for reading, also if they are workers that share a file.
+
+    None if the accounts are of one engine alone. Raises ``StorageError``.
+    """
+    if config.storage.database is not None or config.node.workers == 1:
+        return open_fleet(config.storage)
+    from adapters.sqlite.fleet_reader import FileFleetReader  # noqa: PLC0415 - as above
+
+    return FileFleetReader.open(config.storage.directory / paths.DATABASE)
+
+
+def drain_node(place: StoragePlace, name: str, *, drain: bool) -> bool | None:
     """Ask a node to give its accounts away and to take none, or take that back; return whether it lives.
 
     None if no node was ever called so. Raises ``StorageError``.
     """
+    if place.database is None:
+        from adapters.sqlite import node_commands as of_file  # noqa: PLC0415 - as above
+
+        return of_file.drain(place.directory / paths.DATABASE, name, drain=drain)
     from adapters.postgres import node_commands  # noqa: PLC0415 - as above
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415
 
-    return node_commands.drain(StoreAddress.parse(database), name, drain=drain)
+    return node_commands.drain(StoreAddress.parse(place.database), name, drain=drain)
 
 
-def move_account(database: str, account: str, to: str) -> str | None:
+def move_account(place: StoragePlace, account: str, to: str) -> str | None:
     """Ask for an account to go to a node; return why that cannot be, None if it is on its way or there.
 
     Raises ``StorageError``.
     """
+    if place.database is None:
+        from adapters.sqlite import node_commands as of_file  # noqa: PLC0415 - as above
+
+        return of_file.move(place.directory / paths.DATABASE, account, to)
     from adapters.postgres import node_commands  # noqa: PLC0415 - as above
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415
 
-    return node_commands.move(StoreAddress.parse(database), account, to)
+    return node_commands.move(StoreAddress.parse(place.database), account, to)

@@ -9,7 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 from attrs import frozen
 
-from engine.app.stored_fleet import LOOK_EVERY, StoredFleet, drain_node, move_account, open_fleet, watch_beats
+from engine.app.stored_fleet import LOOK_EVERY, StoredFleet, drain_node, move_account, open_nodes, watch_beats
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -35,7 +35,7 @@ NO_PROGRESS: Final = 60.0
 BEYOND_GRACE: Final = 30.0
 """Seconds beyond that grace that a move may take: beats of both nodes, and what is stored between."""
 
-app = CommandGroup(name="node", help="Nodes that share a database: have one give its accounts away.")
+app = CommandGroup(name="node", help="Nodes that share a database, or workers: have one give its accounts away.")
 
 NodeName = Annotated[
     str,
@@ -104,23 +104,29 @@ class _Told:
 def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) -> None:
     """Have a node give all its accounts away, in order, and take none until 'node resume', even after a restart.
 
-    The node runs on without accounts. Other nodes take them; where none can, an account has no node.
+    The node runs on without accounts. Other nodes take them; where none can, an account has no node. A worker that
+    shares a file takes accounts again when its process was started again.
 
     Exit code 0 if it is done, 1 if accounts are left, 2 for an unknown node.
     """
     with reporting_errors():
         settings, name = _config_and_node(words)
-        database = _database(settings)
-        lives = drain_node(database, name, drain=True)
+        _require_nodes(settings)
+        lives = drain_node(settings.storage, name, drain=True)
         if lives is None:
             _unknown(settings, name)
+        of_file = settings.storage.database is None
+        if not lives and of_file:
+            _tell(as_json, name, False, 0, f"{name} does not run, and a worker starts without a drain; see 'nodes'")
+            raise SystemExit(EXIT_FAILED)
         if not lives:
             _tell(
                 as_json, name, True, 0, f"{name} does not run; when it starts, it takes no accounts until 'node resume'"
             )
             return
+        until = "until 'node resume', or until its process ends" if of_file else "until 'node resume'"
         if no_wait:
-            _tell(as_json, name, True, None, f"{name} gives its accounts away, and takes none until 'node resume'")
+            _tell(as_json, name, True, None, f"{name} gives its accounts away, and takes none {until}")
             return
         back = engine_command("node resume", settings.path, name)
         with standing(f"{name} goes on draining; to let it take accounts again: {back}"):
@@ -132,7 +138,7 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
             raise SystemExit(EXIT_FAILED)
         have = "account has" if homeless == 1 else "accounts have"
         more = f"; {homeless:,} {have} no node now, see 'nodes'" if homeless else ""
-        _tell(as_json, name, True, 0, f"{name} has no accounts any more, and takes none until 'node resume'{more}")
+        _tell(as_json, name, True, 0, f"{name} has no accounts any more, and takes none {until}{more}")
 
 
 @app.command("resume")
@@ -143,7 +149,8 @@ def resume(*words: NodeName, as_json: AsJson = False) -> None:
     """
     with reporting_errors():
         settings, name = _config_and_node(words)
-        lives = drain_node(_database(settings), name, drain=False)
+        _require_nodes(settings)
+        lives = drain_node(settings.storage, name, drain=False)
         if lives is None:
             _unknown(settings, name)
         when = "takes accounts again" if lives else "does not run; when it starts, it takes accounts again"
@@ -163,7 +170,8 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
         if len(words) == 2 and is_config(words[0]) and Path(words[0]).is_file():
             fail(EXIT_BAD_INPUT, f"name an account and a node, after {words[0]}")
         settings = load(Path(words[0]) if len(words) == 3 else DEFAULT_CONFIG)
-        database, to = _database(settings), words[-1]
+        _require_nodes(settings)
+        to = words[-1]
         names = match_accounts([each.name for each in settings.accounts], words[-2])
         with _opened(settings) as fleet:
             found, watch = watch_beats(fleet, to)
@@ -174,7 +182,7 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
                     EXIT_BAD_INPUT,
                     f"node {to} has been silent for {waited} at least, and may be dead; nothing was moved. See 'nodes'",
                 )
-            refused = {name: why for name in names if (why := move_account(database, name, to)) is not None}
+            refused = {name: why for name in names if (why := move_account(settings.storage, name, to)) is not None}
             going = [name for name in names if name not in refused]
             limit = 0.0 if no_wait else settings.states.shutting_down.grace + BEYOND_GRACE
             stands = f"what goes to {to} goes on; 'status' says where accounts are, and 'move' has them go elsewhere"
@@ -241,15 +249,15 @@ def _config_and_node(words: Sequence[str]) -> tuple[Config, str]:
     return load(Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG), words[-1]
 
 
-def _database(settings: Config) -> str:
-    if settings.storage.database is None:
+def _require_nodes(settings: Config) -> None:
+    """End the command, with a sentence, for a config whose accounts are of one engine alone."""
+    if settings.storage.database is None and settings.node.workers == 1:
         fail(EXIT_BAD_INPUT, no_nodes(settings.path))
-    return settings.storage.database
 
 
 def _opened(settings: Config) -> AbstractContextManager[StoredFleet]:
-    reading = open_fleet(settings.storage)
-    assert reading is not None, "the config has a database"
+    reading = open_nodes(settings)
+    assert reading is not None, "the config has nodes"
     return reading
 
 

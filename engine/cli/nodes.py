@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.app.stored_fleet import open_fleet, watch_beats
+from engine.app.stored_fleet import open_nodes, watch_beats
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
@@ -16,7 +16,7 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
-from engine.config import load_outline
+from engine.config import load
 from engine.console.node_lines import as_data, remarks, seen, table
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
@@ -24,18 +24,18 @@ from states.nodes import AccountPlace, NodeRecord
 
 
 def nodes(config: ConfigPath = DEFAULT_CONFIG, *, as_json: AsJson = False) -> None:
-    """List the nodes that share the config's database: where they are, what they have, and whether they live.
+    """List the nodes that share the config's database, or the workers that share its file, and whether they live.
 
-    It watches their beats, for 4 s at most: the database keeps no time that could be believed. A node without a beat is
+    It watches their beats, for 4 s at most: the store keeps no time that could be believed. A node without a beat is
     silent, and is taken for dead by the others after its lease. Nodes that have ended are listed for a week.
 
     Exit code 0 if all nodes live and every account has one, 1 if not, 3 if no node lives.
     """
     with reporting_errors():
-        outline = load_outline(config)
-        reading = open_fleet(outline)
+        settings = load(config)
+        reading = open_nodes(settings)
         if reading is None:
-            fail(EXIT_BAD_INPUT, no_nodes(outline.path))
+            fail(EXIT_BAD_INPUT, no_nodes(settings.path))
         with reading as fleet:
             found, watch = watch_beats(fleet)
             accounts = fleet.accounts()
@@ -51,7 +51,7 @@ def nodes(config: ConfigPath = DEFAULT_CONFIG, *, as_json: AsJson = False) -> No
 def no_nodes(path: Path) -> str:
     """Return the sentence for a config whose accounts are of one engine alone."""
     status = engine_command("status", path)
-    return f"{path} has no storage.database, so its accounts are of one engine alone; see: {status}"
+    return f"{path} has no storage.database and no node.workers, so its accounts are of one engine alone; see: {status}"
 
 
 def _spaced(lines: Sequence[str]) -> Sequence[str]:

@@ -226,7 +226,7 @@ NODE: Final = (
         "warning",
         "⚠️",
         "This node was asked to drain: it gives its {accounts} accounts away, and takes none until 'node resume'",
-        "somebody asked for it with `node drain`; it holds over a restart",
+        "somebody asked for it with `node drain`; it holds over a restart, but not of a worker that shares a file",
         {"accounts": "how many accounts it has"},
     ),
     _node(

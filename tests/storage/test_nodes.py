@@ -251,6 +251,35 @@ async def test_a_move_that_cannot_be_is_refused_in_a_sentence(
     assert not (await a.beat()).has_moves
 
 
+async def test_a_node_that_cannot_have_an_account_is_refused_one(fleet: NodesUnderTest, a: NodeUnderTest) -> None:
+    """Otherwise it would be given away, and nobody would have it."""
+    await put(a, 2)
+    await a.claim()
+    async with fleet.node("full", accounts_at_most=1) as full, fleet.node("dead") as dead, fleet.node("empty") as empty:
+        await a.accounts.move("Account 1", "full")
+        await dead.nodes.end(dead.life, WHY)
+        await empty.nodes.drain("empty")
+        for to, words in (
+            ("full", "node full is full: it has 1 of at most 1 accounts"),
+            ("dead", "node dead is dead; start it, or name another one"),
+            ("empty", "node empty is draining; name another one, or let it take accounts again with 'node resume'"),
+        ):
+            with pytest.raises(fleet.refused, match=words):
+                await a.accounts.move("Account 0", to)
+        assert (await full.accounts.awaited(full.life)) == {}
+
+
+async def test_a_drain_is_taken_back(a: NodeUnderTest, b: NodeUnderTest) -> None:
+    """Whoever asks learns whether the node lives, and whether there is one."""
+    assert await b.nodes.drain("a") is True
+    assert (await a.beat()).draining
+    assert await b.nodes.resume("a") is True
+    assert not (await a.beat()).draining
+    assert await a.nodes.end(a.life, WHY)
+    assert await b.nodes.drain("a") is False
+    assert await b.nodes.drain("nobody") is None
+
+
 async def test_accounts_are_set(a: NodeUnderTest) -> None:
     """A pattern that is changed counts from the next claim."""
     await put(a, 1)

@@ -120,7 +120,9 @@ def test_what_is_not_there(tmp_path: Path, capsys: Any, store_url: str) -> None:
     assert "no node is called 'eu-1'; check its spelling" in said(path, capsys, ("node", "drain", "eu-1"), 2)
     path.write_text(HEAD + ONE, "utf-8")
     for command in (("nodes",), ("move", "{account}", "eu-1"), ("node", "resume", "eu-1")):
-        assert "has no storage.database, so its accounts are of one engine alone" in said(path, capsys, command, 2)
+        assert "has no storage.database and no node.workers, so its accounts are of one engine alone" in said(
+            path, capsys, command, 2
+        )
 
 
 def test_a_move_without_a_node_is_not_taken_for_one_of_an_account(tmp_path: Path, capsys: Any) -> None:
