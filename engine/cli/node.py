@@ -194,8 +194,9 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
                 print(json_text(each.data))
             elif each.refused is None:
                 say(each.said)
-            else:
-                print(one_line(each.said), file=sys.stderr)
+        if not as_json:
+            for why in dict.fromkeys(refused.values()):  # such as one for all: no node is called so
+                print(one_line(why), file=sys.stderr)
         if refused:
             raise SystemExit(EXIT_BAD_INPUT)
         raise SystemExit(0 if all(each.done for each in told) else EXIT_FAILED)

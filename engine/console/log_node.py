@@ -115,7 +115,7 @@ NODE: Final = (
         "warning",
         "⚠️",
         _silence,
-        "the store does not answer; told once until it does",
+        "the store does not answer; told once for each cause, at most four, until it does",
         {**_DETAIL, "left": "the seconds until the connections are closed; null without a lease"},
     ),
     _node(

@@ -64,6 +64,8 @@ ASK_PAUSES: Final = (1.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds between such attempts without a lease, by how many have failed; the last value repeats."""
 JITTER: Final = 1.5
 """By what factor such a pause is longer at most: nodes that lost their leases together do not come back together."""
+MAX_CAUSES: Final = 4
+"""How many causes of one silence are told: the first is often only that the connection was cut."""
 END_SECONDS: Final = 5.0
 """How long a node that has left tries to tell the store: afterwards the others wait for the length of the lease."""
 CLOSE_SECONDS: Final = 30.0
@@ -134,6 +136,8 @@ class LeaseHolder:
     """When the links are aborted, by the node's clock."""
     silence: str = field(default="", init=False)
     """Why the store gives no answer; empty while it does."""
+    _causes: set[str] = field(factory=set, init=False)
+    """What was told of this silence."""
     _failures: int = field(default=0, init=False)
     """How many attempts without a lease have failed in a row."""
     _tasks: TaskGroup = field(init=False)
@@ -291,12 +295,18 @@ class LeaseHolder:
             line.close()
         self.watcher.lost()
         self._former_watch.lost()
-        if not self.silence:
+        if len(self._causes) < MAX_CAUSES and str(why) not in self._causes:
+            self._causes.add(str(why))
             left = max(self._stop_at - self.clock.now(), 0.0)
             log.warning("node_store_silent", detail=str(why), left=None if math.isinf(left) else left)
         self.silence = str(why)
         self.silence_changed(self.silence)
         self._due = anyio.current_time() + self._pause()
+
+    def _answers_again(self) -> None:
+        self.silence = ""
+        self._causes.clear()
+        self.silence_changed("")
 
     def _pause(self) -> float:
         """Return the seconds until the next attempt to reach the store."""
@@ -347,9 +357,9 @@ class LeaseHolder:
         except LifeOver:
             self._number = 0
         else:
-            self._number, self.silence, self._failures = 0, "", 0
+            self._number, self._failures = 0, 0
             self.began, self.report, self.has_unknown = self.clock.now(), None, False
-            self.silence_changed("")
+            self._answers_again()
             self.life_begun(number)
             self._on(LifeGiven(life=number, asked=asked))
             if self.hold.standing is HoldStanding.HOLDING:
@@ -389,8 +399,7 @@ class LeaseHolder:
         self.watcher.answered(asked, report.server, report.others, settled=report.settled)
         self.report, self.has_unknown = report, has_unknown
         if self.silence:
-            self.silence = ""
-            self.silence_changed("")
+            self._answers_again()
             log.info("node_store_answers", life=life)
         self._expect_death()
         self.confirmed.notify()

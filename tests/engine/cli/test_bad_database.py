@@ -125,6 +125,17 @@ def test_what_is_not_there(tmp_path: Path, capsys: Any, store_url: str) -> None:
         )
 
 
+def test_many_accounts_that_cannot_move_have_one_sentence(
+    tmp_path: Path, capsys: Any, postgres: PostgresServer, store_url: str
+) -> None:
+    """A pattern means thousands of accounts, and the reason is the same for all."""
+    path = config_at(tmp_path, store_url)
+    path.write_text(path.read_text("utf-8").replace(ONE, "accounts: [{name: A, session: a}, {name: B, session: b}]\n"))
+    name = store_url.partition("?")[0].rpartition("/")[2]
+    postgres.execute("INSERT INTO accounts (name) VALUES ('A'), ('B')", database=name)
+    assert "no node is called eu-9" in said(path, capsys, ("move", "*", "eu-9"), 2)
+
+
 def test_a_move_without_a_node_is_not_taken_for_one_of_an_account(tmp_path: Path, capsys: Any) -> None:
     """The config is no account that nobody has."""
     path = config_at(tmp_path, "postgresql://holdfast@127.0.0.1:1/fleet")

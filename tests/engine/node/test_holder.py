@@ -3,8 +3,10 @@
 import anyio
 import anyio.lowlevel
 import pytest
+from structlog.testing import capture_logs
 
 from engine.node.holder import END_SECONDS
+from engine.node.ports import StoreSilent
 from states.lease import HoldStanding
 from tests.engine.node.fakes import AccountRow, FakeNode, FakeStore, Row, running, seen, times_of
 
@@ -125,6 +127,22 @@ async def test_a_store_that_is_silent_is_told_of_until_it_answers() -> None:
         await anyio.sleep(12)
         assert told[-1][1] == ""
         assert len(node.begun) == 2
+
+
+async def test_each_cause_of_a_silence_is_told_once() -> None:
+    """The first is often only that the connection was cut; a few are enough, and the next silence is told anew."""
+    node = with_accounts()
+    async with running(node):
+        await anyio.sleep(7)
+        for detail, told in (("cut", 1), ("cut", 0), ("refused", 1), ("cut", 0), ("1", 1), ("2", 1), ("3", 0)):
+            with capture_logs() as logs:
+                node.holder._lost(None, StoreSilent(detail))
+            assert len([each for each in logs if each["event"] == "node_store_silent"]) == told, detail
+        await anyio.sleep(4)
+        assert not node.holder.silence
+        with capture_logs() as logs:
+            node.holder._lost(None, StoreSilent("cut"))
+        assert [each["detail"] for each in logs] == ["cut"]
 
 
 async def test_a_short_outage_costs_nothing() -> None:
