@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+OF_WORKERS: Final = "#"
+"""Stands between the name of a node and the number of one of its workers, and so in no name that a person gives."""
 STOPPED: Final = "the node was stopped"
 """Why a life has ended whose node was stopped in an orderly way."""
 

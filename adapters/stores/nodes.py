@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from states.nodes import OF_WORKERS
+
 KEPT_LIVES: Final = 20
 """How many lives of a node the store keeps, the present one among them, for people."""
 MAX_DEAD: Final = 20
@@ -149,6 +151,8 @@ class MoveTarget:
 def name_taken(store: object, name: str, host: str) -> str:
     """Return why a node cannot begin a life: another one with its name is not over; ``host`` is empty if unknown."""
     where = f" on host {plain(host)}" if host else ""
+    if OF_WORKERS in name:  # nobody gives it its name
+        return f"{store}: an earlier process of the worker {plain(name)}{where} is not known to be over"
     return (
         f"{store}: a node called {plain(name)} is alive already{where}; "
         "give this one another name (node.name), or stop that one"

@@ -5,6 +5,7 @@ Which store that is, ``node_stores.py`` does not say; ``database_store.py`` is t
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -50,6 +51,8 @@ STORE_SECONDS: Final = 5.0
 """How long the store may take before an account begins; then it is asked again."""
 USE_AFTER: Final = 0.1
 """Seconds after which the work goes by the accounts that are left."""
+MAX_NOTE: Final = 4096
+"""Bytes of a note."""
 LEAVES: Final = "another node takes the account"
 
 log = structlog.get_logger("holdfast.node")
@@ -320,12 +323,53 @@ def read_life(file: Path) -> int:
     A directory that was copied, or is on another machine, says nothing of whether that process is gone: it may run
     beside the original. Blocks.
     """
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        here = _place_of(file)
+    with suppress(OSError):
+        return _life_in(file.read_bytes(), _place_of(file))
+    return 0
+
+
+def _life_in(note: bytes, here: list[Any] | None) -> int:
+    """Return the life in a note that was written here; 0 if there is none."""
+    with suppress(ValueError, TypeError, KeyError):
+        stored = json.loads(note)
         if here is not None and stored["place"] == here:
             return int(stored["life"])
     return 0
+
+
+@define(eq=False)
+class LifeNote:
+    """The note of another process's life, which is kept open: what it says is known also if it is deleted meanwhile.
+
+    Its methods block.
+    """
+
+    file: Path
+    _descriptor: int | None
+    _here: list[Any] | None
+    """The directory in which it was opened."""
+
+    @classmethod
+    def open(cls, file: Path) -> "LifeNote":
+        """Have the file there, and open it; where that fails, the note is read by its name alone."""
+        with suppress(OSError):
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return cls(file, os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), _place_of(file))
+        return cls(file, None, None)
+
+    def read(self) -> int:
+        """Return the life that was noted last; 0 if none was."""
+        life = read_life(self.file)
+        if not life and self._descriptor is not None:
+            with suppress(OSError):
+                life = _life_in(os.pread(self._descriptor, MAX_NOTE, 0), self._here)
+        return life
+
+    def close(self) -> None:
+        """Close it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def write_life(file: Path, life: int) -> None:

@@ -27,8 +27,9 @@ from engine.app.offered_config import OFFER, OfferedConfigs
 from engine.app.process import CANCELLED, leave, served, tidy_memory
 from engine.app.stop import Stop
 from engine.config import Config
-from engine.config.node import OF_WORKERS, NodeSection
+from engine.config.node import NodeSection
 from engine.console import logs
+from states.nodes import OF_WORKERS
 
 STOP: Final = b"stop"
 """The order to end in an orderly way."""

@@ -24,7 +24,7 @@ from adapters.system import EngineLock, LockHeld, ServiceManager, raise_limit, u
 from engine import paths
 from engine.app.file_store import SharedFileStore
 from engine.app.live_config import LiveConfig
-from engine.app.node import LIFE, read_life, refuse_what_nodes_lack
+from engine.app.node import LIFE, LifeNote, read_life, refuse_what_nodes_lack
 from engine.app.node_stores import SharedStore
 from engine.app.node_work import store_of
 from engine.app.process import watch_signals
@@ -147,6 +147,7 @@ class WorkerParent:
         """Run the processes of one worker, one after another."""
         while not self.stop.wanted.is_set():
             began = anyio.current_time()
+            note = await anyio.to_thread.run_sync(LifeNote.open, worker.directory / LIFE)
             try:
                 process = WorkerProcess.start(worker.config, worker.number)
             except OSError as exc:
@@ -156,7 +157,9 @@ class WorkerParent:
                 code = await self._run(worker, process)
                 lived = anyio.current_time() - began
                 delay = self._ended(worker, process, code, lived)
-                await self._free_accounts(worker, lived)
+                await self._free_accounts(worker, await anyio.to_thread.run_sync(note.read), lived)
+            finally:
+                note.close()
             with anyio.move_on_after(delay):
                 await self.stop.wanted.wait()
 
@@ -192,7 +195,7 @@ class WorkerParent:
         given = {"detail": describe_end(code), "code": code, "delay": delay}
         log.error("worker_ended", worker=worker.number, pid=process.pid, **given)
 
-    async def _free_accounts(self, worker: Worker, lived: float) -> None:
+    async def _free_accounts(self, worker: Worker, life: int, lived: float) -> None:
         """End the life of a worker whose process is gone, and have the others look for its accounts.
 
         What must not go to the others is withheld before it is free.
@@ -205,7 +208,6 @@ class WorkerParent:
                 told = True
                 await self.search.died(lived, owned)
 
-        life = await anyio.to_thread.run_sync(read_life, worker.directory / LIFE)
         try:
             if not await end_life(self.store, life, self.config.node.lease, before):
                 return  # it has ended it itself

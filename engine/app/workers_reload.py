@@ -39,13 +39,13 @@ from engine.app.worker_process import Worker
 from engine.config import Config, ConfigError
 from engine.config.difference import ConfigDifference, difference
 from engine.config.difference_text import lines
-from engine.config.node import OF_WORKERS
 from engine.console.safe_text import one_line
 from engine.control.client import EngineSilent
 from engine.control.protocol import RefusalReason, Request, Verb, refuse
 from engine.control.relay import ask
 from engine.fleet.watchers import describe, is_bug
 from engine.wakeup import Wakeup
+from states.nodes import OF_WORKERS
 
 ASKED_SECONDS: Final = IMPORT_TIMEOUT + 10.0
 """For a worker to say whether it could apply a config: it imports the modules."""

@@ -7,12 +7,11 @@ from attrs import field, frozen
 
 from engine.config.outline import MAX_INT
 from engine.config.values import MAX_NAME, is_name
+from states.nodes import OF_WORKERS
 
 MIN_LEASE: Final = 3.0
 MAX_LEASE: Final = 300.0
 MAX_WORKERS: Final = 64
-OF_WORKERS: Final = "#"
-"""Stands between the name of a node and the number of one of its workers, and so in no name that a person gives."""
 
 
 def host_name() -> str:

@@ -70,6 +70,14 @@ async def test_a_second_node_with_the_same_name_is_refused_in_a_sentence(
     assert (caught.value.life, caught.value.beat, caught.value.server) == (a.life, answer.beat, answer.server)  # type: ignore[attr-defined]
 
 
+async def test_a_worker_whose_former_process_lives_is_given_no_advice_about_its_name(fleet: NodesUnderTest) -> None:
+    """No person has given it, and there is nothing to stop."""
+    async with fleet.node("a#2"):
+        with pytest.raises(fleet.held, match=r"an earlier process of the worker a#2 .*is not known to be over$"):
+            async with fleet.node("a#2"):
+                pass
+
+
 async def test_a_life_is_asked_for_again_under_its_number(fleet: NodesUnderTest, a: NodeUnderTest) -> None:
     """An answer that did not arrive costs nothing: the second time it is the same life, until it is over."""
     await a.nodes.begin(a.life, a.entry)

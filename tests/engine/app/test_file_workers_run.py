@@ -1,6 +1,7 @@
 """``run`` with workers that share one ``engine.db``: real processes, real Telethon, and no server beside them."""
 
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -87,6 +88,25 @@ def fleet_at(directory: Path, dc: Sandbox, *, lease: str = "200s", rest: str = "
     node = f"node: {{name: one, host: here, lease: {lease}, workers: 2}}\n"
     harness.at(dc, *PHONES, rest=FAST + "storage: {directory: data}\n" + node + rest)
     return FileFleet(harness)
+
+
+@pytest.mark.slow
+async def test_a_worker_whose_directory_was_deleted_can_die(tmp_path: Path) -> None:
+    """Its accounts go on at once, and so does it: the parent knows its life, though the note of it is gone."""
+    async with Sandbox() as dc:
+        fleet = fleet_at(tmp_path, dc)
+        one = fleet.harness
+        async with fleet.running() as parent:
+            killed = pid_of(one, 2)
+            await anyio.to_thread.run_sync(shutil.rmtree, one.directory / "data" / "workers" / "2")
+            os.kill(killed, signal.SIGKILL)
+            await fleet.until(lambda: fleet.shares() == {"one#1": 4})
+            await fleet.until(lambda: fleet.shares() == {"one#1": 2, "one#2": 2})
+            await fleet.until(lambda: fleet.healthy() == set(ACCOUNTS))
+            assert "not known to be over" not in one.text
+            assert await one.finish(parent, signal.SIGTERM) == 0
+            assert clean(one), one.text
+        assert dc.stats()["logins_destroyed"] == 0
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """``run`` as nodes: real processes, a real PostgreSQL, real Telethon, a datacenter that destroys a login used twice."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from adapters.sandbox import Sandbox
-from engine.app.node import read_life, write_life
+from engine.app.node import LifeNote, read_life, write_life
 from tests.engine.harness import EngineHarness
 from tests.engine.nodes import ACCOUNTS, Nodes, clean
 
@@ -161,3 +162,24 @@ def test_a_life_is_believed_only_where_it_was_noted(tmp_path: Path) -> None:
     (here / "node.life").write_text("{")
     assert read_life(here / "node.life") == 0
     assert read_life(here / "none") == 0
+
+
+def test_a_life_is_known_though_its_note_was_deleted(tmp_path: Path) -> None:
+    """By whoever had the note open, until another one is written; a copied note says nothing to that one either."""
+    here, copy = tmp_path / "data", tmp_path / "copy"
+    note = LifeNote.open(here / "node.life")
+    assert note.read() == 0
+    write_life(here / "node.life", 2**61 + 1)
+    copy.mkdir()
+    (copy / "node.life").write_bytes((here / "node.life").read_bytes())
+    copied = LifeNote.open(copy / "node.life")
+    for directory in (here, copy):
+        shutil.rmtree(directory)
+    assert (note.read(), copied.read()) == (2**61 + 1, 0)
+    here.mkdir()
+    assert note.read() == 2**61 + 1
+    write_life(here / "node.life", 2**61 + 2)
+    assert note.read() == 2**61 + 2
+    note.close()
+    copied.close()
+    assert note.read() == 2**61 + 2
