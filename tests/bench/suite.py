@@ -78,6 +78,8 @@ BENCHMARKS: Final = (
     Benchmark("file-workers", "tests.bench.file_workers", 400, (), ("--rows", "400", "--rounds", "1")),
     Benchmark("many-lives", "tests.bench.many_lives", 400, (), ("--lives", "10", "--accounts", "5", "--rows", "100")),
     Benchmark("leases", "tests.bench.leases", 400, (), ("--accounts", "50", "--claimed", "100", "--rounds", "1")),
+    Benchmark("takeover", "tests.bench.takeover", 900, (), ("--accounts", "4", "--lease", "5", "--repeats", "1")),
+    Benchmark("workers", "tests.bench.workers", 900, (), ("--accounts", "6", "--seconds", "3")),
     Benchmark("media", "tests.bench.media", 400, (), ("--megabytes", "2", "--rounds", "1")),
     Benchmark("commands", "tests.bench.commands", 400, (), ("--rounds", "1", "--accounts", "3", "500")),
 )

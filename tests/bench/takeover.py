@@ -21,10 +21,11 @@ from typing import Final
 import anyio
 import anyio.to_thread
 import psycopg
-from attrs import define, field
+from attrs import define, field, frozen
 
 from adapters.sandbox import Sandbox
 from states.lease import LeaseTimes
+from tests.bench.table import Table, Target, add_option, hand_over, number
 from tests.engine.harness import EngineHarness
 from tests.engine.nodes import PATIENT, Nodes
 from tests.postgres.patroni import PatroniCluster
@@ -35,6 +36,15 @@ ALLOWED: Final = 2.0
 """Seconds beyond the lease in which another node is to have the accounts."""
 
 
+@frozen
+class Failures:
+    """Connections to the datacenter that were opened anew, and logins that it destroyed."""
+
+    crash: int
+    switchover: int
+    destroyed: int
+
+
 @define
 class Takeovers:
     """The times of all repeats, in seconds from the kill."""
@@ -43,15 +53,23 @@ class Takeovers:
     connecting: list[float] = field(factory=list)
 
 
-def all_connected(nodes: Nodes) -> bool:
-    """Say whether all accounts have a connection and are healthy: the database has the states of earlier lives, too."""
-    return nodes.dc.stats()["connections"] == len(nodes.phones) and nodes.all_healthy()
+async def all_connected(nodes: Nodes, node: str, *said: EngineHarness) -> None:
+    """Wait until all accounts have a connection and are healthy, some of them at this node.
+
+    The database has the states of earlier lives, too; the datacenter is asked on its own loop.
+    """
+    with anyio.fail_after(TIMEOUT):
+        while True:
+            await nodes.until(lambda: node in nodes.owners().values() and nodes.all_healthy(), *said)
+            if nodes.dc.stats()["connections"] == len(nodes.phones):
+                return
+            await asyncio.sleep(0.1)
 
 
 async def killed(nodes: Nodes, one: EngineHarness, pause: float, found: Takeovers) -> None:
     """Let a node have accounts, kill it after a pause, and time what follows; another one runs."""
     async with one.running() as process:
-        await nodes.until(lambda: "one" in nodes.owners().values() and all_connected(nodes), one)
+        await all_connected(nodes, "one", one)
         mine = [account for account, owner in nodes.owners().items() if owner == "one"]
         accepted = nodes.dc.stats()["accepted"]
         await asyncio.sleep(pause)  # it may be killed at any time between two beats
@@ -103,8 +121,10 @@ def _beats(nodes: Nodes) -> list[tuple[str, int]]:
             time.sleep(0.1)
 
 
-async def measure(cluster: PatroniCluster, directory: Path, accounts: int, lease: float, repeats: int) -> bool:
-    """Print all figures; return whether they are within what is promised."""
+async def measure(
+    cluster: PatroniCluster, directory: Path, accounts: int, lease: float, repeats: int
+) -> tuple[Takeovers, Failures]:
+    """Measure it all."""
     name = await anyio.to_thread.run_sync(lambda: cluster.clone(template_of(cluster)))
     phones = tuple(f"+99966{20_000 + number}" for number in range(accounts))
     found = Takeovers()
@@ -119,36 +139,68 @@ async def measure(cluster: PatroniCluster, directory: Path, accounts: int, lease
                 other.kill()
                 await other.wait()
             nodes.execute("UPDATE nodes SET state = 'dead', ended_at = now(), ended_why = 'the benchmark'")
-        worst = lease + ALLOWED
-        for what, times in (("owned elsewhere", found.owned), ("first connection begins", found.connecting)):
-            print(f"lease {lease:g} s, killed node, {what}: median {median(times):.2f} s, worst {max(times):.2f} s")
         nodes.settle()
         async with one.running(), two.running():
-            await nodes.until(lambda: all_connected(nodes), one, two)
+            await all_connected(nodes, "one", one, two)
             crash = await reopened(nodes, cluster.crash)
             await anyio.to_thread.run_sync(cluster.heal)
             switchover = await reopened(nodes, cluster.switchover)
-        print(f"connections opened anew: {crash} after a crash of the primary, {switchover} after a switchover")
-        destroyed = dc.stats()["logins_destroyed"]
-        print(f"logins destroyed: {destroyed}")
-    return max(found.owned) <= worst and crash == switchover == destroyed == 0
+        return found, Failures(crash, switchover, int(dc.stats()["logins_destroyed"]))
+
+
+def tables(found: Takeovers, failures: Failures, lease: float) -> list[Table]:
+    """Return the tables, with the targets."""
+    kills = [
+        Target("owned by another node, at worst", max(found.owned), most=lease + ALLOWED, unit="s"),
+        Target("owned by another node, in the median", median(found.owned), unit="s"),
+        Target("the first connection begins, at worst", max(found.connecting), unit="s"),
+    ]
+    reopened = [
+        Target("opened anew after a crash of the primary", failures.crash, most=0, unit=""),
+        Target("opened anew after a switchover", failures.switchover, most=0, unit=""),
+        Target("logins destroyed", failures.destroyed, most=0, unit=""),
+    ]
+    rows = [
+        (str(turn), number(owned), number(connecting))
+        for turn, (owned, connecting) in enumerate(zip(found.owned, found.connecting, strict=True), start=1)
+    ]
+    return [
+        Table(
+            f"A node is killed (kill -9), lease {lease:g} s",
+            ("kill", "s until its accounts are another one's", "s until the first connection"),
+            rows,
+            kills,
+        ),
+        Table(
+            "The database fails beneath both nodes",
+            ("", "connections opened anew"),
+            [("crash of the primary", str(failures.crash)), ("switchover", str(failures.switchover))],
+            reopened,
+        ),
+    ]
 
 
 def main() -> int:
-    """Measure once."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accounts", type=int, default=20)
     parser.add_argument("--lease", type=float, default=15.0, help="seconds (default: %(default)g)")
     parser.add_argument("--repeats", type=int, default=5)
+    add_option(parser)
     options = parser.parse_args()
     cluster = PatroniCluster()
     try:
         cluster.start()
         with tempfile.TemporaryDirectory(prefix="holdfast-takeover-") as directory:
             work = measure(cluster, Path(directory), options.accounts, options.lease, options.repeats)
-            return 0 if asyncio.run(work) else 1
+            shown = tables(*asyncio.run(work), options.lease)
     finally:
         cluster.remove()
+    targets = [target for table in shown for target in table.targets]
+    hand_over(options.results, targets)
+    for table in shown:
+        print("\n".join(table.lines()))
+    return 0 if all(target.kept for target in targets) else 1
 
 
 if __name__ == "__main__":

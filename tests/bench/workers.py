@@ -35,11 +35,14 @@ from telethon.sessions import SQLiteSession
 
 from adapters.postgres.nodes import SERVER
 from adapters.sandbox import SandboxProcess
+from tests.bench.table import Table, Target, add_option, hand_over, number, ratio
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 START_SECONDS: Final = 180.0
 SETTLE_SECONDS: Final = 10.0
+FREED_SECONDS: Final = 1.0
+"""Within which others are to own the accounts of a worker whose death its parent saw."""
 BUSY: Final = """
 import os
 import time
@@ -137,13 +140,13 @@ async def running(
     (directory / "dc.pem").write_text(dc.public_key)
     (directory / "busy.py").write_text(BUSY)
     accounts = []
-    for number, key in enumerate(keys):
-        session = SQLiteSession(str(directory / f"a{number}.session"))
+    for place, key in enumerate(keys):
+        session = SQLiteSession(str(directory / f"a{place}.session"))
         session.set_dc(dc.dc_id, "127.0.0.9", 443)
         session.auth_key = AuthKey(key)
         session.save()
         session.close()
-        accounts.append(f"  - {{name: A{number}, session: a{number}}}\n")
+        accounts.append(f"  - {{name: A{place}, session: a{place}}}\n")
     where = f"{{id: {dc.dc_id}, host: 127.0.0.1, port: {dc.port}, public_key: dc.pem}}"
     (directory / "config.yaml").write_text(
         "telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: " + where + "}\n"
@@ -203,8 +206,8 @@ async def takeover(run: Run) -> float:
     return await until(are_elsewhere, 0.005)
 
 
-async def main(accounts: int, workers: int, seconds: float, store: str) -> None:
-    """Measure, and print the table."""
+async def measure(accounts: int, workers: int, seconds: float, store: str) -> dict[int, dict[str, Any]]:
+    """Return the figures of one process, and of so many workers."""
     found: dict[int, dict[str, Any]] = {}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-workers-")))
@@ -227,38 +230,60 @@ async def main(accounts: int, workers: int, seconds: float, store: str) -> None:
                             figures |= {"steady": at, "memory": run.memory()}
                             if count > 1:
                                 figures["takeover"] = await takeover(run)
-    report(accounts, workers, found)
+    return found
 
 
-def report(accounts: int, workers: int, found: dict[int, dict[str, Any]]) -> None:
-    """Print the table and the ratios."""
-    print(f"{accounts} accounts, {os.cpu_count()} cores\n")
-    heads = ("workers", "steady: CPU per account", "accounts per core", "memory per account", "busy: requests/s")
-    print("|", " | ".join((*heads, "CPU per request", "sandbox's CPU, steady and busy")), "|")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    rows = {}
+def table(accounts: int, workers: int, found: dict[int, dict[str, Any]]) -> Table:
+    """Return the table, with the targets."""
+    rows, costs = [], {}
     for count, at in found.items():
         steady, busy = at["steady"], at["busy"]
-        row = rows[count] = (steady["cores"] / accounts, at["memory"] / accounts, busy["cores"] / busy["requests"])
-        print(
-            f"| {count}{' (no parent)' if count == 1 else ''} | {row[0] * 1e3:.3f} ms/s | {1 / row[0]:,.0f} | "
-            f"{row[1] / 1024:,.0f} kB | {busy['requests']:,.0f} | {row[2] * 1e6:,.0f} µs | "
-            f"{steady['sandbox']:.2f} and {busy['sandbox']:.2f} cores |"
+        request = ratio(busy["cores"], busy["requests"])
+        cost = costs[count] = (steady["cores"] / accounts, at["memory"] / accounts, request)
+        rows.append(
+            (
+                f"{count}{' (no parent)' if count == 1 else ''}",
+                f"{cost[0] * 1e3:.3f} ms/s",
+                number(ratio(1, cost[0])),
+                f"{cost[1] / 1024:,.0f} kB",
+                f"{busy['requests']:,.0f}",
+                f"{cost[2] * 1e6:,.0f} µs",
+                f"{steady['sandbox']:.2f} and {busy['sandbox']:.2f} cores",
+            )
         )
-    one, many = rows[1], rows[workers]
-    print(
-        f"\n{workers} workers against one process: CPU per account {many[0] / one[0]:.2f} ×, memory per account "
-        f"{many[1] / one[1]:.2f} ×, CPU per request {many[2] / one[2]:.2f} ×, requests per second "
-        f"{found[workers]['busy']['requests'] / found[1]['busy']['requests']:.2f} ×; "
-        f"takeover after kill -9: {found[workers]['takeover']:.2f} s"
+    heads = ("workers", "steady: CPU per account", "accounts per core", "memory per account", "busy: requests/s")
+    ratios = ("steady: CPU per account", "memory per account", "busy: CPU per request")
+    requests = [found[count]["busy"]["requests"] for count in (workers, 1)]
+    return Table(
+        f"{accounts} accounts, {os.cpu_count()} cores",
+        (*heads, "CPU per request", "sandbox's CPU, steady and busy"),
+        rows,
+        [
+            *(
+                Target(what, ratio(many, one), against="one process")
+                for what, many, one in zip(ratios, costs[workers], costs[1], strict=True)
+            ),
+            Target("busy: requests per second", ratio(*requests), against="one process"),
+            Target("accounts of a killed worker are others'", found[workers]["takeover"], most=FREED_SECONDS, unit="s"),
+        ],
     )
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.workers")
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--accounts", type=int, default=200)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--store", choices=("file", "postgres"), default="file")
-    given = parser.parse_args()
-    anyio.run(main, given.accounts, given.workers, given.seconds, given.store)
+    add_option(parser)
+    options = parser.parse_args()
+    found = anyio.run(measure, options.accounts, options.workers, options.seconds, options.store)
+    shown = table(options.accounts, options.workers, found)
+    hand_over(options.results, shown.targets)
+    print("\n".join(shown.lines()))
+    return 0 if all(target.kept for target in shown.targets) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
