@@ -116,7 +116,7 @@ _SLOW: Final = _Cause("the server took too long", "see what keeps it busy: pg_st
 _LOST: Final = _Cause("the connection is lost", "check the server and the network")
 _NO_TABLES: Final = _Cause(
     "the tables of the database are not there, or are others",
-    "bring them back from a backup, or mend search_path and the name of the database",
+    "wait if a dump is being restored; else bring them back from a backup, or mend search_path and the database's name",
 )
 _IDLE: Final = _Cause("the server ended a transaction in which nothing happened for too long", "it is tried again")
 
@@ -129,7 +129,9 @@ _BY_CODE: Final = {
     "3F000": _NO_TABLES,
     "42501": _RIGHTS,
     "42703": _NO_TABLES,
+    "42704": _NO_TABLES,
     "42883": _NO_TABLES,
+    "42P10": _NO_TABLES,  # ON CONFLICT before a restore has made the indexes
     "42P01": _NO_TABLES,
     "53300": _CONNECTIONS,
     "53400": _CONNECTIONS,

@@ -22,8 +22,13 @@ from adapters.postgres.fence import fenced
 from adapters.stores.nodes import KEPT_LIVES, MAX_SHOWN, BeatAnswer, LivingNode, NodeEntry, name_taken, plain
 
 SERVER: Final = """(extract(epoch FROM pg_postmaster_start_time())::text || ' ' ||
-    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))"""
-"""Which server answers, as an expression: in which of its starts, and on which timeline. A standby has none."""
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' ||
+    (SELECT oid::text FROM pg_database WHERE datname = current_database()) || ' ' || pg_relation_filenode('nodes'))"""
+"""Which server answers, as an expression: in which of its starts, on which timeline, and with which table of nodes.
+
+A standby has none. A database that was restored from a dump has forgotten as much as a server that failed over, and has
+another table, also where the server has not been started anew and the dump says that it is settled.
+"""
 
 CLAIMABLE: Final = "(withheld_until IS NULL OR withheld_until <= clock_timestamp())"
 """Whether a node may have an account, as an expression. Its clock decides for how long, never who."""

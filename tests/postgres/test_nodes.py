@@ -228,6 +228,40 @@ async def test_a_restart_of_the_server_is_seen_and_ends_what_was_settled() -> No
             assert servers == 1
 
 
+async def test_a_database_that_was_restored_is_another_server(postgres: PostgresServer, store_url: str) -> None:
+    """It has forgotten who claimed what since the dump, and that says it is settled: nobody may claim for a lease.
+
+    Both as a database that takes the place of the former one, and as rows that are read into the same one again.
+    """
+    async with node(store_url, "a") as a:
+        before = await a.beat()
+        assert await a.nodes.note_settled(before.server)
+        assert (await a.beat()).settled
+    restored = postgres.clone(store_url.partition("?")[0].rpartition("/")[2])
+    async with connected(postgres.url(restored)) as connection:
+        rows = NodeRows(connection)
+        after = await rows.beat(a.life)
+        assert after is not None
+        assert after.server != before.server
+        assert not after.settled
+        assert await rows.note_settled(after.server)
+        await connection.execute(
+            "CREATE TEMP TABLE dump AS TABLE nodes; TRUNCATE nodes CASCADE; INSERT INTO nodes SELECT * FROM dump"
+        )
+        again = await rows.beat(a.life)
+        assert again is not None
+        assert again.server != after.server
+        assert not again.settled
+
+
+async def test_tables_whose_indexes_are_not_there_yet_are_told_of(store_url: str) -> None:
+    """A restore makes tables first and indexes last; a node that asks for a life meanwhile waits, and does not end."""
+    async with connected(store_url) as connection:
+        await connection.execute("DROP INDEX nodes_living")
+        with pytest.raises(StoreUnusable, match="the tables of the database are not there, or are others; wait if a"):
+            await NodeRows(connection).begin(new_life(), NodeEntry(name="a", host="h", lease=15))
+
+
 async def test_a_node_that_is_to_drain_learns_it_from_its_beat(a: Node, b: Node) -> None:
     """It goes on beating and writing, for it has accounts to give away."""
     assert await b.nodes.drain("a")
