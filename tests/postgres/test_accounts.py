@@ -53,64 +53,12 @@ async def test_four_that_claim_two_thousand_accounts_at_once_get_each_once(store
     assert {name: got[owner][name] for name, owner, _ in rows} == {name: epoch for name, _, epoch in rows}
 
 
-async def test_a_claim_takes_no_more_than_is_asked_for(a: Node) -> None:
-    """The share of a node is a bound."""
-    await free(a, 10)
-    assert len(await a.claim(3)) == 3
-    assert len(await a.claim(0)) == 0
-    assert [(each.total, each.free, each.owned) for each in await a.accounts.groups()] == [(10, 7, {a.life: 3})]
-
-
-@pytest.mark.parametrize(
-    ("hosts", "matches"),
-    [("*", True), ("eu-*", True), ("eu-?", True), ("eu-1", True), ("EU-1", False), ("eu-", False), ("e%", False)],
-)
-async def test_an_account_goes_only_to_a_host_that_matches(a: Node, hosts: str, matches: bool) -> None:
-    """The pattern is one of file names, so what LIKE has beside it means itself."""
-    await free(a, 1, hosts)
-    assert (await a.beat()).has_free is matches
-    assert (len(await a.claim(hosts=hosts)) == 1) is matches
-
-
 async def test_an_underscore_in_a_pattern_is_an_underscore(store_url: str) -> None:
     """Hosts may well have one in their names."""
     async with node(store_url, "a", host="eu_1") as a, node(store_url, "b", host="eu-1") as b:
         await free(a, 1, "eu_*")
         assert await b.claim(hosts="eu_*") == {}
         assert len(await a.claim(hosts="eu_*")) == 1
-
-
-async def test_claims_of_several_patterns_are_one_statement(a: Node) -> None:
-    """Each with its own bound."""
-    await a.accounts.set_accounts({"1": "*", "2": "*", "3": "eu-*", "4": "eu-*", "5": "us-*"})
-    server = (await a.beat()).server
-    got = await a.accounts.claim(a.life, server, {"*": 1, "eu-*": 5, "us-*": 5})
-    assert sorted(each.name for each in got) == ["1", "3", "4"]
-
-
-async def test_who_may_not_claim_gets_nothing(a: Node, b: Node) -> None:
-    """A life that is over or draining, and one that takes this server for another one."""
-    await free(a, 1)
-    server = (await a.beat()).server
-    assert await a.accounts.claim(a.life, "another server", {"*": 1}) == ()
-    await b.nodes.drain("a")
-    assert await a.accounts.claim(a.life, server, {"*": 1}) == ()
-    await b.nodes.end(a.life, WHY)
-    assert await a.accounts.claim(a.life, server, {"*": 1}) == ()
-    assert len(await b.claim()) == 1
-
-
-async def test_what_a_dead_node_had_goes_to_others_with_a_new_epoch(a: Node, b: Node) -> None:
-    """Its beat and its own list confirm nothing any more, even before somebody has freed them."""
-    await free(a, 3)
-    assert set((await a.claim()).values()) == {1}
-    await b.nodes.end(a.life, WHY)
-    assert await b.accounts.owned(a.life) == {}
-    assert (await b.beat()).has_free
-    assert set((await b.claim()).values()) == {2}
-    assert not (await b.beat()).has_free
-    assert await a.accounts.release(a.life, {"Account 1": 1}) == frozenset()
-    assert len(await b.accounts.owned(b.life)) == 3
 
 
 async def test_a_claim_that_is_committed_just_before_the_death_is_freed_with_it(
@@ -173,67 +121,6 @@ async def test_nodes_that_free_the_same_dead_do_not_wait_for_each_other(store_ur
     assert await b.accounts.free_accounts_of_the_dead() == 100
 
 
-async def test_an_account_goes_back_to_the_host_from_which_it_was_connected(store_url: str, a: Node, b: Node) -> None:
-    """Another address is a risk for it, so a node takes those first, and learns where each was."""
-    await free(a, 4)
-    server = (await a.beat()).server
-    [first] = await b.accounts.claim(b.life, server, {"*": 1})
-    assert first.last_host is None
-    rest = await a.claim()
-    assert len(rest) == 3
-    await b.accounts.release(b.life, {first.name: first.epoch})
-    await a.accounts.release(a.life, rest)
-    assert sorted(await a.claim(3)) == sorted(rest)
-    [again] = await a.accounts.claim(a.life, server, {"*": 1})
-    assert (again.name, again.last_host, again.epoch) == (first.name, "us-1", 2)
-
-
-async def test_an_owner_releases_what_is_its_own(a: Node, b: Node) -> None:
-    """What it says of another's account is nothing."""
-    await free(a, 2)
-    [mine], [other] = await a.claim(1), await b.claim(1)
-    assert await a.accounts.release(a.life, {mine: 1, other: 1}) == {mine}
-    assert await b.accounts.owned(b.life) == {other: 1}
-    assert await a.accounts.owned(a.life) == {}
-
-
-async def test_a_release_that_comes_late_does_not_free_what_was_claimed_once_more(a: Node) -> None:
-    """It names the epoch of the ownership that it ends."""
-    await free(a, 1)
-    await a.claim()
-    await a.accounts.release(a.life, {"Account 0": 1})
-    assert await a.claim() == {"Account 0": 2}
-    assert await a.accounts.release(a.life, {"Account 0": 1}) == frozenset()
-    assert await a.accounts.owned(a.life) == {"Account 0": 2}
-
-
-async def test_a_moved_account_goes_to_the_node_that_was_named(a: Node, b: Node) -> None:
-    """Its owner learns it from the beat, and once it is free nobody but the named node can claim it."""
-    await free(a, 2)
-    await a.claim()
-    await b.accounts.move("Account 1", "b")
-    assert (await a.beat()).has_moves
-    assert await a.accounts.moving(a.life) == ("Account 1",)
-    assert await b.accounts.awaited(b.life) == {}
-    await a.accounts.release(a.life, {"Account 1": 1})
-    assert await b.accounts.awaited(b.life) == {"*": 1}
-    assert await a.accounts.awaited(a.life) == {}
-    assert await a.claim() == {}
-    assert await b.claim(1) == {"Account 1": 2}
-    assert not (await b.beat()).has_moves
-
-
-async def test_an_account_whose_named_node_is_gone_goes_to_anybody(a: Node, b: Node) -> None:
-    """It does not wait for a node that may never come back, and its owner keeps it."""
-    await free(a, 2)
-    await a.claim(1)
-    for account in ("Account 0", "Account 1"):
-        await a.accounts.move(account, "b")
-    await a.nodes.end(b.life, WHY)
-    assert await a.accounts.moving(a.life) == ()
-    assert len(await a.claim()) == 1
-
-
 async def test_a_move_that_cannot_be_is_refused_in_a_sentence(a: Node, b: Node) -> None:
     """Each with what to do instead; a move to the node where it is changes nothing."""
     await free(a, 1, "eu-*")
@@ -292,26 +179,3 @@ async def test_a_release_waits_for_nothing_that_another_account_writes(store_url
         await writer.execute("BEGIN")
         await fence(writer, a.life)
         assert await a.accounts.release(a.life, {"Account 1": 1}) == {"Account 1"}
-
-
-async def test_accounts_are_set_and_only_free_ones_are_taken_out(a: Node) -> None:
-    """An owner first has to close the link; a pattern that is changed counts from the next claim."""
-    await free(a, 3)
-    await a.claim(1)
-    assert await a.accounts.remove_accounts(["Account 0", "Account 1"]) == {"Account 1"}
-    await a.accounts.set_accounts({"Account 2": "us-*"})
-    assert await a.claim() == {}
-    assert await a.claim(hosts="us-*") == {}
-    assert [(each.hosts, each.total) for each in await a.accounts.groups()] == [("*", 1), ("us-*", 1)]
-
-
-async def test_a_node_says_what_it_is_to_all(store_url: str, a: Node) -> None:
-    """The list of living nodes has all that the commands show."""
-    async with node(store_url, "z", accounts_at_most=5, details={"version": "1.0"}) as z:
-        await free(a, 2)
-        await z.claim(2)
-        await z.nodes.drain("z")
-        one, two = await a.nodes.living()
-    assert (one.name, one.host, one.accounts, one.draining, one.accounts_at_most) == ("a", "eu-1", 0, False, None)
-    assert (two.name, two.accounts, two.draining, two.accounts_at_most, two.lease) == ("z", 2, True, 5, 15.0)
-    assert two.details == {"version": "1.0"}

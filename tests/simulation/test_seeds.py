@@ -28,15 +28,15 @@ def test_one_seed_gives_the_same_journal_twice(tmp_path: Path) -> None:
     assert "1 seed: 1 clean, 0 failed" in swarm(tmp_path, "--seed", "4", "--hours", "0.5", "--twice")
 
 
-def test_eight_seeds_keep_all_promises(tmp_path: Path) -> None:
+def test_three_seeds_keep_all_promises(tmp_path: Path) -> None:
     """A short swarm for each run of the suite."""
-    assert "8 seeds: 8 clean, 0 failed" in swarm(tmp_path, "--seeds", "8", "--hours", "0.5")
+    assert "3 seeds: 3 clean, 0 failed" in swarm(tmp_path, "--seeds", "3", "--hours", "0.5")
 
 
 @pytest.mark.slow
-def test_twelve_more_seeds_keep_all_promises(tmp_path: Path) -> None:
+def test_seventeen_more_seeds_keep_all_promises(tmp_path: Path) -> None:
     """The same for the seeds after them."""
-    assert "12 seeds: 12 clean, 0 failed" in swarm(tmp_path, "--first", "9", "--seeds", "12", "--hours", "0.5")
+    assert "17 seeds: 17 clean, 0 failed" in swarm(tmp_path, "--first", "4", "--seeds", "17", "--hours", "0.5")
 
 
 @pytest.mark.slow

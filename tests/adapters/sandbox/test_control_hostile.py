@@ -107,14 +107,15 @@ async def test_no_bytes_end_it() -> None:
         assert (await sandbox.stats())["channels"] == 0
 
 
-@pytest.mark.parametrize("token", [b"\n", b"wrong\n", b'{"do": "stats"}\n', b"\xff" * 32 + b"\n", b"x" * 5000])
-async def test_who_has_no_token_gets_nothing(token: bytes) -> None:
+async def test_who_has_no_token_gets_nothing() -> None:
     """Without the token there is a sentence that names the file, and the connection ends."""
-    async with SandboxProcess.start() as sandbox, control(sandbox, token) as say:
-        answer = await say(b"")
-        assert not answer["ok"]
-        assert "control.token" in answer["error"]
-        assert sandbox.token_file.read_text().strip() not in answer["error"]
+    async with SandboxProcess.start() as sandbox:
+        for token in (b"\n", b"wrong\n", b'{"do": "stats"}\n', b"\xff" * 32 + b"\n", b"x" * 5000):
+            async with control(sandbox, token) as say:
+                answer = await say(b"")
+            assert not answer["ok"], token
+            assert "control.token" in answer["error"]
+            assert sandbox.token_file.read_text().strip() not in answer["error"]
 
 
 async def test_the_token_is_for_its_user_only(tmp_path: Path) -> None:
