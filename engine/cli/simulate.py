@@ -76,21 +76,40 @@ def simulate(
     the journal's rows, and how soon accounts are back after each fault. With --nodes, what a fleet of many nodes asks
     of its database, how soon the accounts of nodes that are killed are back, and what breaks first.
     """
-    length = parse_duration_option("--for", duration)
-    if not 0 < length <= MOST_SECONDS:
-        fail(EXIT_BAD_INPUT, f"--for: {duration} must be more than 0 s and at most {seconds(MOST_SECONDS)}")
+    length = _length(duration)
     if accounts is not None and not 1 <= accounts <= MOST_SIMULATED:
         fail(EXIT_BAD_INPUT, f"--accounts: {accounts} must be from 1 to {MOST_SIMULATED:,}")
     if not 0 <= seed <= MOST_SEED:
         fail(EXIT_BAD_INPUT, f"--seed: {seed} must be a whole number from 0 to {MOST_SEED}")
     if nodes is not None:
-        from engine.cli.simulate_nodes import plan_nodes  # noqa: PLC0415 - as below
+        from engine.cli.simulate_nodes import plan_nodes  # noqa: PLC0415 - it imports much, for this command alone
 
         if scenario is not None or svg is not None:
             fail(EXIT_BAD_INPUT, "--nodes: it has no scenario and no picture; leave out --scenario and --svg")
-        plan_nodes(config, accounts, nodes, kill, store_cores=store_cores, seed=seed, as_json=as_json)
-        return
-    from engine.simulate.drawing import draw  # noqa: PLC0415 - it imports much, for this command alone
+        return plan_nodes(config, accounts, nodes, kill, store_cores=store_cores, seed=seed, as_json=as_json)
+    _simulate_fleet(config, scenario, accounts=accounts, duration=length, seed=seed, svg=svg, as_json=as_json)
+
+
+def _length(duration: str) -> float:
+    """Return how long to simulate, in seconds."""
+    length = parse_duration_option("--for", duration)
+    if not 0 < length <= MOST_SECONDS:
+        fail(EXIT_BAD_INPUT, f"--for: {duration} must be more than 0 s and at most {seconds(MOST_SECONDS)}")
+    return length
+
+
+def _simulate_fleet(
+    config: Path,
+    scenario: Path | None,
+    *,
+    accounts: int | None,
+    duration: float,
+    seed: int,
+    svg: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the fleet of one engine, and print what was found."""
+    from engine.simulate.drawing import draw  # noqa: PLC0415 - as above
     from engine.simulate.scenario import SimulatedScenario, built_in, load_scenario  # noqa: PLC0415
     from engine.simulate.summary import as_data, summarise  # noqa: PLC0415
 
@@ -98,12 +117,12 @@ def simulate(
         if svg is not None:
             check_output(svg)
         settings = load(config)
-        given = SimulatedScenario(scenario=built_in(length)) if scenario is None else load_scenario(scenario)
+        given = SimulatedScenario(scenario=built_in(duration)) if scenario is None else load_scenario(scenario)
         count = len(settings.accounts) if accounts is None else accounts
         began = time.perf_counter()
-        with _watched(length, quiet=not sys.stderr.isatty()) as watch, _without_collector():
+        with _watched(duration, quiet=not sys.stderr.isatty()) as watch, _without_collector():
             simulation = _build(
-                settings, given, count, path=scenario or config, duration=length, seed=seed, progress=watch.look
+                settings, given, count, path=scenario or config, duration=duration, seed=seed, progress=watch.look
             )
             simulation.run()
             found = summarise(simulation)

@@ -79,30 +79,62 @@ if TYPE_CHECKING:  # most accounts have none
 def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     """Return a reader of a ``Config``; relative paths start at ``folder``."""
     reader = Reader()
-    reader.add(str, to_text)
-    reader.add(int, to_int)
-    reader.add(bool, to_bool)
-    reader.add(float, to_duration)  # fields that are not durations are named below
-    reader.add(Any, lambda value: value)
-    reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
-    reader.add(LogFormat, lambda value: LogFormat(one_of(tuple(LogFormat))(value)))
-    reader.add(LogLevel, lambda value: LogLevel(one_of(tuple(LogLevel))(value)))
-    reader.add(MetricAccounts, lambda value: MetricAccounts(one_of(tuple(MetricAccounts))(value)))
-    reader.add(Do, lambda value: to_do(one_of(DO_VALUES)(value)))
-    sections: tuple[type[Any], ...] = (Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
-    for section in sections:
-        reader.add_section(section)
-    reader.add_section(Fleet, stagger=to_stagger)
-    reader.add_section(IncidentPolicy)
-    reader.add_section(RequestsSection)
-    reader.add_section(UsernamesSection)
-    reader.add_section(NodeSection, workers=to_workers)
+    _add_values(reader)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),
         "heartbeat": partial(_to_written, reader, HeartbeatSection),
     }
     reader.add_section(Config, lambda given: {"storage": {}} | given, **written)  # storage is relative to the file
+    reader.add_section(
+        Storage,
+        _fill_directory,
+        directory=lambda value: to_path(value, folder),
+        database=to_database,
+        session_key=to_session_key,
+    )
+    reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
+    reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
+    proxy = partial(_to_proxies, reader)
+    reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
+    reader.add_section(Fleet, stagger=to_stagger)
+    reader.add_section(IncidentPolicy)
+    reader.add_section(RequestsSection)
+    reader.add_section(UsernamesSection)
+    reader.add_section(NodeSection, workers=to_workers)
+    reader.add_section(LoggingSection, levels=partial(_to_levels, reader))
+    _add_states(reader)
+    _add_outward(reader, folder)
+    _add_work(reader)
+    return reader
+
+
+def _add_values(reader: Reader) -> None:
+    reader.add(str, to_text)
+    reader.add(int, to_int)
+    reader.add(bool, to_bool)
+    reader.add(float, to_duration)  # fields that are not durations are named with their sections
+    reader.add(Any, lambda value: value)
+    reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
+    reader.add(LogFormat, lambda value: LogFormat(one_of(tuple(LogFormat))(value)))
+    reader.add(LogLevel, lambda value: LogLevel(one_of(tuple(LogLevel))(value)))
+    reader.add(MetricAccounts, lambda value: MetricAccounts(one_of(tuple(MetricAccounts))(value)))
+    reader.add(Do, lambda value: to_do(one_of(DO_VALUES)(value)))
+
+
+def _add_states(reader: Reader) -> None:
+    """Add the schedules of states."""
+    sections: tuple[type[Any], ...] = (Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
+    for section in sections:
+        reader.add_section(section)
+    for back_off in (Backoff, FileBackoff):
+        reader.add_section(back_off, factor=to_number, jitter=to_number)
+    reader.add_section(Renewal, factor=to_number)
+    reader.add_section(BackoffSchedules, _fill_schedules)
+
+
+def _add_outward(reader: Reader, folder: Path) -> None:
+    """Add what tells others of the engine, and lets them in."""
     reader.add_section(
         AlertConfig,
         to=to_addresses,
@@ -115,21 +147,12 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(HealthSection, ready_when=to_share)
     reader.add_section(HeartbeatSection, url=to_ping_url)
     reader.add_section(MetricsSection)
-    reader.add_section(
-        Storage,
-        _fill_directory,
-        directory=lambda value: to_path(value, folder),
-        database=to_database,
-        session_key=to_session_key,
-    )
-    reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
-    reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
-    proxy = partial(_to_proxies, reader)
-    reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
-    for back_off in (Backoff, FileBackoff):
-        reader.add_section(back_off, factor=to_number, jitter=to_number)
-    reader.add_section(Renewal, factor=to_number)
-    reader.add_section(BackoffSchedules, _fill_schedules)
+    reader.add_section(RemoteProgram, accounts=_to_names, methods=_to_methods)
+    reader.add_section(RemoteSection, programs=partial(_to_programs, reader))
+
+
+def _add_work(reader: Reader) -> None:
+    """Add jobs, and what the sandbox does by itself."""
     reader.add_section(ScenarioStep, seconds=to_offset)
     reader.add_section(SandboxSection, scenario=partial(_to_scenario, reader))
     reader.add_section(SandboxJob, data=_to_data)
@@ -142,10 +165,6 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         kinds=partial(_to_kinds, reader),
         modules=partial(_to_modules, reader),
     )
-    reader.add_section(LoggingSection, levels=partial(_to_levels, reader))
-    reader.add_section(RemoteProgram, accounts=_to_names, methods=_to_methods)
-    reader.add_section(RemoteSection, programs=partial(_to_programs, reader))
-    return reader
 
 
 def _fill_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
