@@ -12,6 +12,13 @@ MAX_DETAIL: Final = 300
 """Characters of an incident's detail."""
 SHARED_STORE: Final = "the shared store "
 """With the address of a database, or the path of a file, after it: where nodes or workers have their accounts."""
+OF_ROW: Final = "postgresql://"
+"""With this begins what is said of a session that is a row of a database: its address."""
+
+
+def is_of_row(detail: str) -> bool:
+    """Return whether a trouble's detail speaks of a session in a database, and not of a file."""
+    return detail.startswith(OF_ROW)
 
 
 class IncidentKind(StrEnum):
@@ -100,7 +107,8 @@ class Incident:
                 can, close = ("cannot", "close") if now else ("could not", "closed")
                 return f"{self.cause} {can} be used; nodes and workers without it {close} their connections"
             case IncidentKind.STORAGE:
-                what, can = self.cause if self.fleet else f"the session file of {who}", "cannot" if now else "could not"
+                session = f"the session of {who}" if is_of_row(self.detail) else f"the session file of {who}"
+                what, can = self.cause if self.fleet else session, "cannot" if now else "could not"
                 return f"{what} {can} be written; what is new wait{'s' if now else 'ed'} in memory"
             case IncidentKind.LIMITED:
                 its = "their" if many else "its"
@@ -127,6 +135,8 @@ class Incident:
             return _REMEDIES_OF_LIMITS[self.cause]
         if self.kind is IncidentKind.STORAGE and self.cause.startswith(SHARED_STORE):
             return _STORE_REMEDIES["://" in self.cause]
+        if self.kind is IncidentKind.STORAGE and is_of_row(self.detail):
+            return _STORE_REMEDIES[True]
         return _REMEDIES_OF_MANY.get(self.kind, _REMEDIES[self.kind]) if self.fleet else _REMEDIES[self.kind]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.postgres.connect import StoreConnection
 from adapters.postgres.session_sql import (
@@ -298,6 +298,8 @@ class LiveRows:
         self.contents.give_back(dirty)
         with self._guard:
             self._waiting = [*waiting, *self._waiting]
+        if str(self.rows.address) not in failure.detail:
+            failure = evolve(failure, detail=f"{self.where}: {failure.detail}")
         return self._failures.add(failure, unsaved=self.contents.dirty.rows, in_haste=self._closing)
 
     def refuse(self, dirty: DirtySet, waiting: "list[Future[None]]", why: SessionError) -> None:

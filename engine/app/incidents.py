@@ -25,7 +25,7 @@ from engine.fleet.watchers import Watcher
 from engine.incidents.ports import CountJobs, LastingIncidents
 from engine.incidents.watch import IncidentWatch
 from states.events import ClockJumped, Failure
-from states.incident import Incident
+from states.incident import SHARED_STORE, Incident
 from states.incidents import Slot
 
 DIRECT: Final = "the direct way to Telegram"
@@ -63,6 +63,8 @@ class IncidentParts:
     _ways: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     _directories: dict[str, Path] = field(factory=dict, init=False)
     _disks: dict[Path, str] = field(factory=dict, init=False)
+    _database: str | None = field(default=None, init=False)
+    """The database in which the sessions are; None if they are files."""
 
     @property
     def _begun(self) -> tuple[IncidentWatch, Alerts]:
@@ -94,6 +96,7 @@ class IncidentParts:
         """
         store, directory = home.incidents, self.config.storage.directory
         await self._look_at_ways()
+        self._database = database if self.config.storage.database is not None else None
         watch = IncidentWatch(
             store=store,
             clock=self.clock,
@@ -204,6 +207,8 @@ class IncidentParts:
         self._disks = await anyio.to_thread.run_sync(_disks, directories)
 
     def _disk_of(self, account: str) -> str | None:
+        if self._database is not None:
+            return f"{SHARED_STORE}{self._database}"
         directory = self._directories.get(account)
         return None if directory is None else self._disks.get(directory)
 

@@ -9,6 +9,7 @@ from typing import Final
 from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
 from states.exhaustion import EXHAUSTED
+from states.incident import is_of_row
 from states.limits import ACCOUNT, MEANINGS, advice_for
 from states.snapshot import ADVICE, Action
 
@@ -57,12 +58,17 @@ REMEDIES: Final = {
     "DatabaseUnavailable": "see to the file and its disk",
 }
 """What the operator should do about a session file that cannot be written."""
+OF_DATABASE: Final = "see to the database"
+"""The same for a session that is a row."""
 
 
 def _failure(of: Fields) -> str:
     failure = of["failure"]
     detail = f": {of['detail']}" if of["detail"] else ""
-    return f"{WORDS.get(failure, failure)} for {of['account']}{detail}"
+    words = str(WORDS.get(failure, failure))
+    if is_of_row(of["detail"]):
+        words = words.replace("Session file", "Session")
+    return f"{words} for {of['account']}{detail}"
 
 
 def _file_waits(of: Fields) -> str:
@@ -72,8 +78,9 @@ def _file_waits(of: Fields) -> str:
     unsaved = of["unsaved"]
     rows = f", {unsaved} row{'s wait' if unsaved != 1 else ' waits'} in memory" if unsaved else ""
     said = of["alerted"] or of["detail"].startswith(EXHAUSTED)  # by the alert's own line, or by the detail
-    remedy = "" if said else f"; {REMEDIES[of['failure']]}"
-    return f"Session file of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
+    row = is_of_row(of["detail"])
+    remedy = "" if said else f"; {OF_DATABASE if row else REMEDIES[of['failure']]}"
+    return f"Session{'' if row else ' file'} of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
 
 
 def _stalled(of: Fields) -> str:
@@ -142,9 +149,11 @@ def _limit_alert(of: Fields) -> str:
 
 
 def _database_alert(of: Fields) -> str:
-    remedy = REMEDIES.get(of["trigger"], "")
-    if of.get("detail", "").startswith(EXHAUSTED):
-        remedy = of["detail"].partition("; ")[2]
+    remedy, detail = REMEDIES.get(of["trigger"], ""), of.get("detail", "")
+    if detail.startswith(EXHAUSTED):
+        remedy = detail.partition("; ")[2]
+    if is_of_row(detail):
+        return _alert(of, f"connected, but its session cannot be written. What to do: {OF_DATABASE}")
     return _alert(of, f"connected, but its session file cannot be written. What to do: {remedy}")
 
 

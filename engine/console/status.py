@@ -11,6 +11,7 @@ from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Status
 from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line
 from states import Snapshot, State
+from states.incident import is_of_row
 from states.limits import ACCOUNT, CAUSES
 from states.names import name_key
 from states.nodes import NodeRecord, NodeState
@@ -250,7 +251,8 @@ def situation(snapshot: Snapshot, now: float) -> str:
         return "waiting for a turn"
     if snapshot.state is State.HEALTHY and snapshot.database:
         lasts = whole_seconds(now - snapshot.database.since)
-        return f"session file not written for {lasts}: {snapshot.database.detail}"
+        what = "session" if is_of_row(snapshot.database.detail) else "session file"
+        return f"{what} not written for {lasts}: {snapshot.database.detail}"
     if snapshot.state is State.HEALTHY and snapshot.stall:
         return f"updates missing for {whole_seconds(now - snapshot.stall.since)}: {snapshot.stall.detail}"
     held = [hold for hold in snapshot.holds if hold.until > now]
@@ -393,7 +395,7 @@ def node_lines(info: EngineInfo) -> list[str]:
 
 def _node_text(node: NodeRecord, *, silent: bool) -> str:
     if not node.lives:
-        return f"{node.name} (dead)"
+        return f"{node.name} ({'stopped' if node.was_stopped else 'dead'})"
     has = f"{node.accounts:,} {'account' if node.accounts == 1 else 'accounts'}"
     quiet = ", silent" if silent else ""
     return f"{node.name} ({has}{quiet}{'' if node.state is NodeState.ALIVE else f', {node.state.value}'})"

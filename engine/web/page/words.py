@@ -14,7 +14,7 @@ from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY, cause_text, last_known, waiting
 from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
-from states.incident import Incident, Severity
+from states.incident import Incident, Severity, is_of_row
 from states.job import Job, JobState
 from states.names import name_key
 from states.snapshot import advice_of
@@ -114,7 +114,8 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
     if at.healthy and last.cause is not None:
         why = f"last trouble: {why}"
     if at.known and last.state is State.HEALTHY and last.database is not None:
-        why = f"the session file is not written: {last.database.detail}"
+        file = "" if is_of_row(last.database.detail) else " file"
+        why = f"the session{file} is not written: {last.database.detail}"
     elif at.known and last.state is State.HEALTHY and last.stall is not None:
         why = f"updates are missing that Telegram counts: {last.stall.detail}"
     identity = element_id(name)

@@ -17,7 +17,7 @@ from engine.config import Config, load
 from engine.incidents.watch import IncidentWatch
 from states import Snapshot, State
 from states.events import DatabaseUnavailable
-from states.incident import Incident
+from states.incident import Incident, IncidentKind, Severity
 from states.incidents import Elapsed
 from states.snapshot import Cause, Trouble
 from tests.engine.config.texts import HEAD
@@ -65,13 +65,13 @@ class Scene:
 
 
 @asynccontextmanager
-async def engine_of(config: Config) -> AsyncIterator[Scene]:
+async def engine_of(config: Config, *, database: str | None = None) -> AsyncIterator[Scene]:
     """Begin with the incidents of a config, all accounts healthy."""
     clock = VirtualClock()
     journal = await JournalWriter.open(config.storage.directory / "engine.db", on_trouble=lambda *_: None)
     try:
         parts = IncidentParts(config, clock)
-        scene = Scene(parts, await parts.begin(journal, journal.jobs.counts), clock)
+        scene = Scene(parts, await parts.begin(journal, journal.jobs.counts, database=database), clock)
         scene.watch.begin([account.name for account in config.accounts])
         scene.see(State.HEALTHY, *range(1, len(config.accounts) + 1))
         async with anyio.create_task_group() as tasks:
@@ -184,3 +184,29 @@ async def test_one_worker_tells_of_the_store_of_all(tmp_path: Path, worker: int,
         scene.parts.storage_trouble(DatabaseUnavailable(detail="disk full"))
         scene.later(130)
         assert len(scene.open) == tells
+
+
+async def test_sessions_in_a_database_have_its_trouble(tmp_path: Path) -> None:
+    """Together they are one incident with the store's own, which names no disk of this machine."""
+    config = config_of(tmp_path)
+    nodes = evolve(config, storage=evolve(config.storage, database="postgresql://db/fleet"))
+    async with engine_of(nodes, database="postgresql://db/fleet") as scene:
+        trouble = Trouble(event="DatabaseUnavailable", detail="postgresql://db/fleet: no room", since=scene.clock.now())
+        for number in (1, 2):
+            at = Snapshot(state=State.HEALTHY, since=scene.clock.now(), life=1, database=trouble)
+            scene.watch.see(f"A{number}", at)
+        scene.parts.storage_trouble(DatabaseUnavailable(detail="postgresql://db/fleet: no room"))
+        scene.later(130)
+        (found,) = scene.open
+        assert (found.cause, found.accounts) == ("the shared store postgresql://db/fleet", ("A1", "A2"))
+
+
+@pytest.mark.parametrize(("detail", "what"), [("postgresql://db: x", "session"), ("the file: x", "session file")])
+def test_an_account_whose_session_cannot_be_written_is_told_where_it_is(detail: str, what: str) -> None:
+    """A row has no file and no disk."""
+    found = Incident(
+        id=1, kind=IncidentKind.STORAGE, cause="DatabaseLocked", accounts=("A",), severity=Severity.CRITICAL,
+        since=0, opened=0, detail=detail,
+    )  # fmt: skip
+    assert found.meaning == f"the {what} of A cannot be written; what is new waits in memory"
+    assert ("disk" in found.action) == (what == "session file")

@@ -6,6 +6,7 @@ import pytest
 
 from engine.console.format import seconds
 from engine.console.log_connections import ICONS, WORDS
+from engine.console.status import situation
 from states import EVENTS
 from states.events import (
     AccountLimited,
@@ -30,6 +31,7 @@ from states.events import (
     TimedOut,
     TurnGranted,
 )
+from states.incident_signs import account_seen
 from tests.engine.console.walk import lines
 from tests.states.harness import AccountDriver
 
@@ -191,6 +193,20 @@ def test_a_file_that_a_person_must_see_to_is_an_error_once(event: Event, reporte
     assert alert[:2] == (logging.ERROR, "❌")
     assert f"cannot be written. What to do: {remedy}" in alert[2]
     assert [level for level, _, _ in lines("Account 1", driver.take(event))] == [logging.WARNING]
+
+
+def test_a_session_that_is_a_row_is_no_file() -> None:
+    """The database is to be seen to, and not a disk of this machine."""
+    failure = DatabaseUnavailable(detail="postgresql://db/fleet (Account 1): no room", unsaved=3)
+    driver = connected()
+    report, alert = lines("Account 1", driver.take(failure))
+    assert report[2].startswith(
+        "Session of Account 1 is not written: postgresql://db/fleet (Account 1): it has no room;"
+    )
+    assert alert[2] == "Account 1 is connected, but its session cannot be written. What to do: see to the database"
+    assert situation(driver.snapshot, 0.0).startswith("session not written for")
+    assert account_seen("Account 1", driver.snapshot).file.detail.startswith("postgresql://")  # type: ignore[union-attr]
+    assert said(attempting(), failure)[0].startswith("💾 Session unavailable for Account 1: postgresql://")
 
 
 @pytest.mark.parametrize("silent", [False, True])
