@@ -28,7 +28,7 @@ from engine.config import Config, load
 from engine.console.format import nearest, seconds
 from engine.console.safe_text import json_text, one_line
 from engine.console.shell import engine_command
-from states.nodes import AccountPlace
+from states.nodes import OF_WORKERS, AccountPlace
 
 NO_PROGRESS: Final = 60.0
 """Seconds beyond the grace of ``shutting_down`` in which no account leaves: then a drain is waited for no longer."""
@@ -112,14 +112,15 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
     with reporting_errors():
         settings, name = _config_and_node(words)
         _require_nodes(settings)
-        lives = drain_node(settings.storage, name, drain=True)
-        if lives is None:
+        meant = _meant(settings, name)
+        lives = [drain_node(settings.storage, each, drain=True) for each in meant]
+        if lives == [None]:
             _unknown(settings, name)
         of_file = settings.storage.database is None
-        if not lives and of_file:
+        if not any(lives) and of_file:
             _tell(as_json, name, False, 0, f"{name} does not run, and a worker starts without a drain; see 'nodes'")
             raise SystemExit(EXIT_FAILED)
-        if not lives:
+        if not any(lives):
             _tell(
                 as_json, name, True, 0, f"{name} does not run; when it starts, it takes no accounts until 'node resume'"
             )
@@ -130,7 +131,7 @@ def drain(*words: NodeName, no_wait: NoWait = False, as_json: AsJson = False) ->
             return
         back = engine_command("node resume", settings.path, name)
         with standing(f"{name} goes on draining; to let it take accounts again: {back}"):
-            left = _until_empty(settings, name)
+            left = _until_empty(settings, meant)
             homeless = 0 if left else _count_homeless(settings)
         if left:
             text = f"{name} still has {left:,} of its accounts, and none leaves it; see its log. It goes on draining"
@@ -150,10 +151,10 @@ def resume(*words: NodeName, as_json: AsJson = False) -> None:
     with reporting_errors():
         settings, name = _config_and_node(words)
         _require_nodes(settings)
-        lives = drain_node(settings.storage, name, drain=False)
-        if lives is None:
+        lives = [drain_node(settings.storage, each, drain=False) for each in _meant(settings, name)]
+        if lives == [None]:
             _unknown(settings, name)
-        when = "takes accounts again" if lives else "does not run; when it starts, it takes accounts again"
+        when = "takes accounts again" if any(lives) else "does not run; when it starts, it takes accounts again"
         _tell(as_json, name, True, None, f"{name} {when}")
 
 
@@ -202,13 +203,21 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
         raise SystemExit(0 if all(each.done for each in told) else EXIT_FAILED)
 
 
-def _until_empty(settings: Config, name: str) -> int:
-    """Wait until a node has no accounts, as long as they leave it; return how many are left."""
+def _meant(settings: Config, name: str) -> list[str]:
+    """Return the nodes that a name means: that one, or all workers of the engine whose name it is."""
+    with _opened(settings) as fleet:
+        living = [each.name for each in fleet.nodes() if each.lives]
+    workers = [each for each in living if each.startswith(f"{name}{OF_WORKERS}")]
+    return workers if workers and name not in living else [name]
+
+
+def _until_empty(settings: Config, names: Sequence[str]) -> int:
+    """Wait until nodes have no accounts, as long as they leave them; return how many are left."""
     patience = settings.states.shutting_down.grace + NO_PROGRESS
     with _opened(settings) as fleet:
         before, since = -1, time.monotonic()
         while True:
-            left = sum(each.accounts for each in fleet.nodes() if each.name == name and each.lives)
+            left = sum(each.accounts for each in fleet.nodes() if each.name in names and each.lives)
             if left != before:
                 before, since = left, time.monotonic()
             if not left or time.monotonic() - since > patience:
