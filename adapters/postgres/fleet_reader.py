@@ -1,14 +1,14 @@
 """Reads which nodes there are and where each account is, for commands and pages on any host."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from attrs import define
 
 from adapters.postgres.blocking import StoreReader
 from adapters.postgres.statements import clean
-from adapters.stores.nodes import DEAD_SECONDS, MAX_DEAD
-from states.nodes import AccountPlace, NodeRecord, NodeState
+from adapters.stores.nodes import DEAD_SECONDS, MAX_DEAD, places_from, records_from
+from states.nodes import AccountPlace, NodeRecord
 
 _NODES: Final = """
     SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state, n.lease, n.accounts_at_most,
@@ -38,44 +38,13 @@ class FleetReader(StoreReader):
 
     def nodes(self) -> tuple[NodeRecord, ...]:
         """Return the living nodes by name, and then those that have no life any more, as long as that is news."""
-        return tuple(
-            NodeRecord(
-                life=life,
-                name=name,
-                host=host,
-                epoch=epoch,
-                beat=beat,
-                state=NodeState(state),
-                lease=lease,
-                accounts_at_most=most,
-                accounts=accounts,
-                jobs=jobs,
-                started_at=started,
-                ended_at=ended,
-                ended_why=why,
-                details=details if isinstance(details, dict) else {},
-            )
-            for (
-                life, name, host, epoch, beat, state, lease, most, accounts, jobs, started, ended, why, details
-            ) in self._store.rows(_NODES, (DEAD_SECONDS, MAX_DEAD))
-        )  # fmt: skip
+        return records_from(self._store.rows(_NODES, (DEAD_SECONDS, MAX_DEAD)), _details)
 
     def accounts(self, names: Sequence[str] | None = None) -> dict[str, AccountPlace]:
         """Return where each account is, or each of these, by its name, in the order of the config that made them."""
         values = {"names": None if names is None else [clean(name) for name in names]}
-        return {
-            name: AccountPlace(
-                name=name,
-                hosts=hosts,
-                life=life,
-                node=node,
-                host=host,
-                epoch=epoch,
-                move_to=move_to,
-                taken_to=taken_to,
-                last_host=last_host,
-            )
-            for name, hosts, life, node, host, epoch, move_to, taken_to, last_host in self._store.rows(
-                _ACCOUNTS, values
-            )
-        }
+        return places_from(self._store.rows(_ACCOUNTS, values))
+
+
+def _details(found: Any) -> Mapping[str, Any]:
+    return found if isinstance(found, dict) else {}

@@ -11,12 +11,11 @@ from typing import Any, Final, Self
 from attrs import define
 
 from adapters.sqlite import node_schema
-from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
+from adapters.sqlite.connect import read_rows
 from adapters.sqlite.nodes import details_from
-from adapters.sqlite.schema import schema_version
-from adapters.stores.nodes import DEAD_SECONDS, MAX_DEAD
-from states.nodes import AccountPlace, NodeRecord, NodeState
+from adapters.sqlite.read_only import reading
+from adapters.stores.nodes import DEAD_SECONDS, MAX_DEAD, places_from, records_from
+from states.nodes import AccountPlace, NodeRecord
 
 _NODES: Final = """
     SELECT n.id, n.name, n.host, n.epoch, n.beat, n.state, n.lease, n.accounts_at_most,
@@ -31,7 +30,7 @@ _NODES: Final = """
     ORDER BY n.state = 'dead', n.name"""
 """A worker that has a living life needs no mention of those before."""
 _ACCOUNTS: Final = """
-    SELECT a.name, a.hosts, n.id, n.name, n.host, a.epoch, a.move_to, a.last_host
+    SELECT a.name, a.hosts, n.id, n.name, n.host, a.epoch, a.move_to, NULL, a.last_host
     FROM node_accounts a LEFT JOIN nodes n ON n.id = a.owner AND n.state <> 'dead'
     WHERE a.hosts <> '' AND (:names IS NULL OR a.name IN (SELECT value FROM json_each(:names))) ORDER BY a.id"""
 
@@ -51,55 +50,17 @@ class FileFleetReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no such file yet; run the engine first")
-        with translating_errors(path), naming_file(path):
-            db = open_read_only(path)
-            try:
-                yield cls(path, db, schema_version(db, path) >= node_schema.FIRST_VERSION)
-            finally:
-                db.close()
+        with reading(path) as (db, version):
+            yield cls(path, db, version >= node_schema.FIRST_VERSION)
 
     def nodes(self) -> tuple[NodeRecord, ...]:
         """Return the living workers by name, and then those that have no life any more, as long as that is news."""
-        return tuple(
-            NodeRecord(
-                life=life,
-                name=name,
-                host=host,
-                epoch=epoch,
-                beat=beat,
-                state=NodeState(state),
-                lease=lease,
-                accounts_at_most=most,
-                accounts=accounts,
-                jobs=jobs,
-                started_at=began or 0.0,
-                ended_at=ended,
-                ended_why=why,
-                details=details_from(details),
-            )
-            for (
-                life, name, host, epoch, beat, state, lease, most, accounts, jobs, began, ended, why, details
-            ) in self._rows(_NODES, (time.time() - DEAD_SECONDS, MAX_DEAD))
-        )  # fmt: skip
+        return records_from(self._rows(_NODES, (time.time() - DEAD_SECONDS, MAX_DEAD)), details_from)
 
     def accounts(self, names: Sequence[str] | None = None) -> dict[str, AccountPlace]:
         """Return where each account is, or each of these, by its name, in the order of the config that made them."""
         values = {"names": None if names is None else json.dumps(list(names))}
-        return {
-            name: AccountPlace(
-                name=name,
-                hosts=hosts,
-                life=life,
-                node=node,
-                host=host,
-                epoch=epoch,
-                move_to=move_to,
-                last_host=last_host,
-            )
-            for name, hosts, life, node, host, epoch, move_to, last_host in self._rows(_ACCOUNTS, values)
-        }
+        return places_from(self._rows(_ACCOUNTS, values))
 
     def _rows(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
         return list(read_rows(self._db, sql, values)) if self.has_nodes else []

@@ -10,10 +10,10 @@ from typing import Any, Self
 from attrs import define, field
 
 from adapters.sqlite import incident_schema
-from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
+from adapters.sqlite.connect import read_rows
+from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.job_codec import is_legible
-from adapters.sqlite.schema import schema_version
+from adapters.sqlite.read_only import reading
 from adapters.stores.incidents import MAX_NUMBER, incident_from, left_from, names_by_number, those_of
 from states.incident import Incident
 
@@ -36,14 +36,8 @@ class IncidentReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no such file yet; run the engine first")
-        with translating_errors(path), naming_file(path):
-            db = open_read_only(path)
-            try:
-                yield cls(path, db, schema_version(db, path) >= incident_schema.FIRST_VERSION)
-            finally:
-                db.close()
+        with reading(path) as (db, version):
+            yield cls(path, db, version >= incident_schema.FIRST_VERSION)
 
     def incidents(
         self,

@@ -10,10 +10,10 @@ from typing import Any, Self
 from attrs import define, field
 
 from adapters.sqlite import job_schema
-from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
+from adapters.sqlite.connect import read_rows
+from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.job_codec import job_from
-from adapters.sqlite.schema import schema_version
+from adapters.sqlite.read_only import reading
 from states.job import Job
 
 FIRST_VERSION = 3
@@ -43,14 +43,8 @@ class JobReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no such file yet; add a job or run the engine first")
-        with translating_errors(path), naming_file(path):
-            db = open_read_only(path)
-            try:
-                yield cls(path, db, schema_version(db, path))
-            finally:
-                db.close()
+        with reading(path, "add a job or run the engine first") as (db, version):
+            yield cls(path, db, version)
 
     @property
     def _has_jobs(self) -> bool:

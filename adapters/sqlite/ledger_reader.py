@@ -9,10 +9,9 @@ from typing import Any, Self
 from attrs import define
 
 from adapters.sqlite import ledger_schema
-from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
+from adapters.sqlite.connect import read_rows
 from adapters.sqlite.job_codec import MAX_TIME, is_legible
-from adapters.sqlite.schema import schema_version
+from adapters.sqlite.read_only import reading
 from states.completeness import ReadLater
 from states.ledger import HoleCause, Interval, LedgerRow
 
@@ -39,15 +38,9 @@ class LedgerReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no such file yet; run the engine first")
-        with translating_errors(path), naming_file(path):
-            db = open_read_only(path)
-            try:
-                db.execute("BEGIN")  # rows and holes are of one moment
-                yield cls(path, db, schema_version(db, path) >= ledger_schema.FIRST_VERSION)
-            finally:
-                db.close()
+        with reading(path) as (db, version):
+            db.execute("BEGIN")  # rows and holes are of one moment
+            yield cls(path, db, version >= ledger_schema.FIRST_VERSION)
 
     def users(self) -> dict[str, int]:
         """Return the user of each account that has run, by its name."""

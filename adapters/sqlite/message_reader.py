@@ -9,9 +9,8 @@ from typing import Any, Final, Self
 
 from attrs import define
 
-from adapters.sqlite.connect import open_read_only, read_rows
-from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
-from adapters.sqlite.schema import schema_version
+from adapters.sqlite.connect import read_rows
+from adapters.sqlite.read_only import reading
 
 FIRST_VERSION: Final = 3
 """The first schema with messages."""
@@ -37,14 +36,8 @@ class MessageReader:
     @contextmanager
     def open(cls, path: Path) -> Iterator[Self]:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
-        if not path.exists():
-            raise JournalMissing(f"{path}: there is no such file yet; add a job or run the engine first")
-        with translating_errors(path), naming_file(path):
-            db = open_read_only(path)
-            try:
-                yield cls(db, schema_version(db, path))
-            finally:
-                db.close()
+        with reading(path, "add a job or run the engine first") as (db, version):
+            yield cls(db, version)
 
     def chat_named(self, name: str) -> int | None:
         """Return the id of the chat that a job calls so, whichever job has read it last; None if none has."""

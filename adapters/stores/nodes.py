@@ -1,11 +1,11 @@
 """Nodes and accounts as the rows of both stores have them; ``states.lease`` says what follows from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
 
-from states.nodes import OF_WORKERS
+from states.nodes import OF_WORKERS, AccountPlace, NodeRecord, NodeState
 
 KEPT_LIVES: Final = 20
 """How many lives of a node the store keeps, the present one among them, for people."""
@@ -146,6 +146,31 @@ class MoveTarget:
                 "name another one, or move one away first"
             )
         return None
+
+
+def records_from(
+    rows: Iterable[Sequence[Any]], details_of: Callable[[Any], Mapping[str, Any]]
+) -> tuple[NodeRecord, ...]:
+    """Return the lives in rows whose columns are the fields of ``NodeRecord``; ``details_of`` reads the last one."""
+    return tuple(
+        NodeRecord(
+            life=life, name=name, host=host, epoch=epoch, beat=beat, state=NodeState(state), lease=lease,
+            accounts_at_most=most, accounts=accounts, jobs=jobs, started_at=began or 0.0, ended_at=ended,
+            ended_why=why, details=details_of(details),
+        )
+        for life, name, host, epoch, beat, state, lease, most, accounts, jobs, began, ended, why, details in rows
+    )  # fmt: skip
+
+
+def places_from(rows: Iterable[Sequence[Any]]) -> dict[str, AccountPlace]:
+    """Return where accounts are, by name, from rows whose columns are the fields of ``AccountPlace``."""
+    return {
+        name: AccountPlace(
+            name=name, hosts=hosts, life=life, node=node, host=host, epoch=epoch, move_to=move_to, taken_to=taken_to,
+            last_host=last_host,
+        )
+        for name, hosts, life, node, host, epoch, move_to, taken_to, last_host in rows
+    }  # fmt: skip
 
 
 def name_taken(store: object, name: str, host: str) -> str:
