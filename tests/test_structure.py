@@ -1,7 +1,7 @@
 """The structure of the source: what the linters cannot say of it, and that they notice what they are there for."""
 
-import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,9 +35,8 @@ def classes() -> dict[str, list[str]]:
     found = defaultdict[str, list[str]](list)
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.ClassDef):
-                    found[node.name].append(path.relative_to(ROOT).as_posix())
+            for name in re.findall(r"^ *class (\w+)[(:]", path.read_text(encoding="utf-8"), re.MULTILINE):
+                found[name].append(path.relative_to(ROOT).as_posix())
     return found
 
 
@@ -70,15 +69,16 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("path", ESCAPES)
-def test_a_new_file_that_breaks_the_layers_is_noticed(tree: Path, path: str) -> None:
-    """The contracts name packages, so a file that was not there when they were written is held to them as well."""
-    file = tree / path
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(ESCAPES[path] + "\n", encoding="utf-8")
+def test_a_new_file_that_breaks_the_layers_is_noticed(tree: Path) -> None:
+    """The contracts name packages, so files that were not there when they were written are held to them as well."""
+    for path, text in ESCAPES.items():
+        file = tree / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text + "\n", encoding="utf-8")
     done = lint(tree)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") in done.stdout
+    names = [path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in ESCAPES]
+    assert [name for name in names if name not in done.stdout] == []
 
 
 def test_the_packages_keep_the_layers(tree: Path) -> None:

@@ -50,6 +50,7 @@ async def row_of(harness: EngineHarness, number: int = 1) -> dict[str, Any]:
     return dict(rows[f"Account {number}"])
 
 
+@pytest.mark.slow
 async def test_a_paused_account_stays_paused_over_kill_9(harness: EngineHarness) -> None:
     """Paused, killed, started again: the account rests until it is resumed, and replay agrees with all of it."""
     async with Sandbox() as dc:
@@ -247,13 +248,8 @@ def credentials_in(session: Path) -> list[Any] | bytes:
         return session.read_bytes()
 
 
-@pytest.mark.parametrize(
-    "reason",
-    [
-        pytest.param(reason, id=name, marks=() if name == "revoked" else pytest.mark.slow)
-        for name, reason in REASONS.items()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
 async def test_each_reason_has_its_action_and_no_credentials_are_touched(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, reason: Reason
 ) -> None:

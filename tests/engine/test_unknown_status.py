@@ -126,6 +126,7 @@ async def test_a_life_that_an_error_ended_is_unknown(tmp_path: Path, data: Path)
     await journal.aclose(5)
 
 
+@pytest.mark.slow
 async def test_after_kill_9_no_account_is_healthy_before_it_was_tried(harness: EngineHarness) -> None:
     """Killed and started without a network: from the first moment on, no look at the status is green."""
     async with Sandbox() as dc:

@@ -86,10 +86,8 @@ def no_kind(directory: Path) -> str:
 @pytest.mark.parametrize(
     "spoil",
     [
-        missing,
-        own_loop,
         tells_secret,
-        *(pytest.param(how, marks=pytest.mark.slow) for how in (broken, raises, no_text, no_kind)),
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (missing, own_loop, broken, raises, no_text, no_kind)),
     ],
 )
 async def test_code_that_run_cannot_import_is_wrong(harness: EngineHarness, spoil: Callable[[Path], str]) -> None:
