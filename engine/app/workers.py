@@ -28,20 +28,23 @@ from engine.app.node import LIFE, LifeNote, read_life, refuse_what_nodes_lack
 from engine.app.node_stores import SharedStore
 from engine.app.node_work import store_of
 from engine.app.process import watch_signals
-from engine.app.run import log_settings, opened_log, warn
+from engine.app.run import log_settings, opened_log, show_link, warn
 from engine.app.stop import Stop, has_terminal
 from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
 from engine.app.worker_process import Worker, WorkerProcess, describe_end
 from engine.app.workers_control import WorkersControl
 from engine.app.workers_outward import WorkersOutward
 from engine.app.workers_reload import WorkersReload
+from engine.app.workers_screen import screen_of_workers
 from engine.app.workers_search import GuiltySearch
 from engine.config import Config, ConfigError, LogFormat
 from engine.config.node import MAX_WORKERS
+from engine.console import logs
 from engine.console.shell import program_words
 from engine.control import ControlServer
 from engine.fleet.watchers import keep_running
 from engine.node.ports import NodeStore, StoreSilent
+from engine.screen.terminal import ScreenTerminal
 
 EXIT_BAD_INPUT = 2
 """The exit code of a worker that no other start could help."""
@@ -75,13 +78,16 @@ class WorkerParent:
     search: GuiltySearch
     manager: ServiceManager | None = None
     """The service manager that hears of all workers."""
+    identity: str = ""
+    """That of the engine that all workers are."""
     code: int = field(default=0, init=False)
-    _control: WorkersControl = field(init=False)
+    control: WorkersControl = field(init=False)
+    """Carries out the commands of people."""
     _live: LiveConfig = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         names = [each.name for each in self.config.accounts]
-        self._control = WorkersControl(names, self.sockets, self.grace, self.reload.answer)
+        self.control = WorkersControl(names, self.sockets, self.grace, self.reload.answer, self.identity)
         self._live = LiveConfig(lambda: self.config)
 
     @property
@@ -91,12 +97,12 @@ class WorkerParent:
 
     def use(self, config: Config) -> None:
         """Speak for the accounts of another config, and to whom it says."""
-        self._control.accounts, self._control.grace = [each.name for each in config.accounts], self.grace
+        self.control.accounts, self.control.grace = [each.name for each in config.accounts], self.grace
         self._live.changed()
 
     async def run(self, duration: float | None) -> int:
         """Keep the workers running until a stop is wanted, and then until they have stopped."""
-        control = self._control
+        control = self.control
         outward = WorkersOutward(self._live, control, self.stop, self.manager, self.began)
         server = ControlServer(self.config.storage.directory / paths.SOCKET, control, control.answer)
         async with anyio.create_task_group() as tasks:
@@ -265,9 +271,11 @@ async def run_workers(
     workers = tuple(Worker(number, config_of(config, number, count, identity)) for number in range(1, count + 1))
     search = GuiltySearch(store.holds(config.node))
     manager = ServiceManager.from_environment()
+    recent = logs.RecentLines() if ScreenTerminal.of(console) is not None else None
+    screen = None
     with ExitStack() as files:
         files.enter_context(_lock(config, identity))
-        change_log = files.enter_context(opened_log(config, log_format, None))
+        change_log = files.enter_context(opened_log(config, log_format, recent))
 
         def use(new: Config) -> None:
             change_log(**log_settings(new, log_format))
@@ -275,12 +283,17 @@ async def run_workers(
 
         config_for = partial(config_of, count=count, engine=identity)
         reload = WorkersReload(config, store, workers, config_for, shared_store, use, stop, manager)
-        parent = WorkerParent(reload, store.nodes(config.node, {}), stop, workers, search, manager)
+        parent = WorkerParent(reload, store.nodes(config.node, {}), stop, workers, search, manager, identity)
         engine_log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         warn(config, descriptors)
+        if config.web is not None and console.is_terminal:
+            await show_link(config, console)
         code, refused = 0, None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(watch_signals, stop, None if has_terminal() else reload.by_signal, parent.kill)
+            if recent is not None:
+                screen = screen_of_workers(lambda: parent.config, parent.control, recent, console)
+                tasks.start_soon(keep_running, "the screen", screen.run)
             try:
                 with stop.startup():
                     await end_former_workers(config, parent.store)
@@ -297,6 +310,8 @@ async def run_workers(
         if refused is not None:
             raise refused
         engine_log.info("engine_stopped")
+    if screen is not None:
+        screen.print_last()
     return code
 
 

@@ -36,6 +36,8 @@ class WorkersControl:
     grace: float
     reload_config: Reload | None = None
     """Reads the config again and has the workers apply it; returns the answer."""
+    engine: str = ""
+    """The identity under which all workers write what they know."""
     since: float = field(factory=time.time)
     _held: dict[str, SocketStream] = field(factory=dict, init=False)
     """Connections to workers that pause an account for as long as they stand."""

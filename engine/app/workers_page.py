@@ -83,7 +83,7 @@ class WorkersPageSource:
             if time.monotonic() - self._wanted_at < SEEN_SECONDS:
                 with suppress(StorageError, OSError):
                     names = [account.name for account in self.config.accounts]
-                    look = partial(read_look, self._place, names, self._seen)
+                    look = partial(read_look, self._place, names, self._seen, self.control.engine)
                     self._seen = await anyio.to_thread.run_sync(look, abandon_on_cancel=True)
             if self._sight is not None and self._sight.wanted:
                 await self._sight.look()
@@ -239,11 +239,15 @@ class WorkersPageSource:
         return ActionOutcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
 
 
-def read_look(place: StoragePlace, names: Sequence[str], before: StoredLook) -> StoredLook:
-    """Look at the store; who has not changed since the look before is the same object. Raises ``StorageError``."""
+def read_look(place: StoragePlace, names: Sequence[str], before: StoredLook, engine: str) -> StoredLook:
+    """Look at the store; who has not changed since the look before is the same object. Raises ``StorageError``.
+
+    ``engine`` is the identity under which the workers of this machine write into a file.
+    """
     with open_records(place) as reader:
         reader.on_unreadable = lambda row: None  # nothing is known of that account; the others have theirs
-        present = reader.present_at_nodes() or ()
+        if (present := reader.present_at_nodes()) is None:
+            present = reader.present(engine)
         stored = {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
     accounts = {name: _kept(before.accounts.get(name), stored.get(name, AccountStatus(None))) for name in names}
     troubled = [name for name, at in accounts.items() if in_trouble(at)]

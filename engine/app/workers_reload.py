@@ -120,7 +120,7 @@ class WorkersReload:
 
     @property
     def _is_done(self) -> bool:
-        return self._added and not any(each.is_behind for each in self.workers)
+        return self.stop.wanted.is_set() or (self._added and not any(each.is_behind for each in self.workers))
 
     async def answer(self, config: str, *, dry_run: bool) -> dict[str, Any]:
         """Return the answer to a command that asks for a reload of the config at this path."""

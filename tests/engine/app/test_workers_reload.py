@@ -239,7 +239,9 @@ async def test_a_worker_that_dies_meanwhile_starts_with_the_new_config(tmp_path:
     async with parent(tmp_path) as it:
         it.sides[0].dies = True
         write(tmp_path, "a", "c")
-        answer = await it.asked()
+        with capture_logs() as log:
+            answer = await it.asked()
+        assert "worker_not_reloaded" not in [each["event"] for each in log]
         assert answer["waiting"] == []
         assert it.store.done[-1] == ("added", ["a", "c"])
         worker = it.sides[0].worker
