@@ -26,6 +26,7 @@ from engine.cli.declared import CommandGroup, Parameter
 from engine.cli.nodes import no_nodes
 from engine.config import Config, load
 from engine.console.format import nearest, seconds
+from engine.console.names import as_typed
 from engine.console.safe_text import json_text, one_line
 from engine.console.shell import engine_command
 from states.nodes import OF_WORKERS, AccountPlace
@@ -172,7 +173,7 @@ def move(*words: AccountAndNode, no_wait: NoWait = False, as_json: AsJson = Fals
             fail(EXIT_BAD_INPUT, f"name an account and a node, after {words[0]}")
         settings = load(Path(words[0]) if len(words) == 3 else DEFAULT_CONFIG)
         _require_nodes(settings)
-        to = words[-1]
+        to = as_typed(words[-1])
         names = match_accounts([each.name for each in settings.accounts], words[-2])
         with _opened(settings) as fleet:
             found, watch = watch_beats(fleet, to)
@@ -256,7 +257,7 @@ def _tell(as_json: bool, name: str, done: bool, accounts: int | None, said: str)
 def _config_and_node(words: Sequence[str]) -> tuple[Config, str]:
     if not 1 <= len(words) <= 2 or (len(words) == 1 and is_config(words[0])):
         fail(EXIT_BAD_INPUT, "name a node, after the config if that is not config.yaml; 'nodes' lists them")
-    return load(Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG), words[-1]
+    return load(Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG), as_typed(words[-1])
 
 
 def _require_nodes(settings: Config) -> None:

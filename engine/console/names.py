@@ -4,6 +4,7 @@ import fnmatch
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 ALL: Final = "*"
@@ -50,5 +51,17 @@ def addressed(names: Sequence[str], patterns: Iterable[str]) -> set[str]:
     return {name for pattern in patterns for name in (names if pattern == ALL else matching(names, pattern))}
 
 
+def as_typed(word: str) -> str:
+    """Return the text of a word of the command line that has a name.
+
+    Where the environment has no letters (``LC_ALL=C`` with ``PYTHONUTF8=0``) Python passes the bytes of each on.
+    """
+    if word.isascii():
+        return word
+    with suppress(UnicodeError):  # it is no UTF-8 either
+        return word.encode("utf-8", "surrogateescape").decode("utf-8")
+    return word
+
+
 def _composed(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", as_typed(text))

@@ -36,6 +36,8 @@ accounts:
         ("*", ["*"]),
         ("a?", ["a?"]),
         ("[*", ["[x]", "["]),
+        (NFC.encode().decode("ascii", "surrogateescape"), [NFC]),  # typed under LC_ALL=C with PYTHONUTF8=0
+        ("Caf\udce9", []),  # and no UTF-8
         ("NEWS 1", []),
         ("news*", ["news 1"]),
         (NFD, [NFC]),
