@@ -3,13 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from engine import paths
 from engine.app.records import StoragePlace
-from engine.config import Config
 from states.lease import LeaseTimes
 from states.nodes import AccountPlace, BeatWatch, NodeRecord
+
+if TYPE_CHECKING:  # a command whose config is read in outline needs no more of it
+    from engine.config import Config
 
 LOOK_EVERY: Final = 0.2
 """Seconds between two looks at the beats."""
@@ -74,7 +76,7 @@ def beat_time(lease: float) -> float:
         return LeaseTimes().beats_apart_at_most + MARGIN
 
 
-def open_nodes(config: Config) -> "AbstractContextManager[StoredFleet] | None":
+def open_nodes(config: "Config") -> "AbstractContextManager[StoredFleet] | None":
     """Open the nodes of a config for reading, also if they are workers that share a file.
 
     None if the accounts are of one engine alone. Raises ``StorageError``.
