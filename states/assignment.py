@@ -10,6 +10,8 @@
     or the node has more than its ``accounts_at_most``
     a node has over 20 % more than the mean of those that    it gives one away, the idle first
     may have the account, and two more than one of them
+    the same, and whoever would take them is on its host     it gives some away at a time, down to the mean: no address
+                                                             changes, as between the workers of one machine
     all else                                                 an account stays where it is: another address is a risk
 
 No node is told what to take. All come to the same plan, for it depends on nothing but the store; where their views
@@ -27,6 +29,9 @@ IMBALANCE: Final = 0.2
 """How far above the mean a node may be before it gives accounts away."""
 LEAST_DIFFERENCE: Final = 2
 """An account goes from a node to one that has so many fewer: with one fewer they would only change places."""
+
+SAME_HOST_AT_ONCE: Final = 8
+"""How many accounts a node gives away at a time if they stay on its host: each of them connects anew."""
 
 
 class NodeView(Protocol):
@@ -97,6 +102,25 @@ def choose_surplus(nodes: Collection[NodeView], groups: Collection[GroupView], l
         if group.owned.get(life) and least is not None and _is_surplus(me, group, others, loads, least):
             found.append((least, group.hosts))
     return min(found)[1] if found else None
+
+
+def count_surplus(nodes: Collection[NodeView], groups: Collection[GroupView], life: int, hosts: str) -> int:
+    """Return how many accounts of a pattern a life gives away together, if ``choose_surplus`` has said this pattern.
+
+    That is one, or several which all go to nodes on its own host. Several nodes that give some at once leave each other
+    enough: none goes below the mean.
+    """
+    me = next(node for node in nodes if node.life == life)
+    group = next(each for each in groups if each.hosts == hosts)
+    loads, takers = _loads(nodes, groups), _takers(nodes, group)
+    mean = sum(loads[node.life] for node in takers) / max(len(takers), 1)
+    most = min(SAME_HOST_AT_ONCE, int(loads[life] - mean), group.owned.get(life, 0))
+    for count in range(most, 1, -1):
+        given = {**loads, life: loads[life] - count}
+        taken = _fill({node.life: given[node.life] for node in takers}, _rooms(takers, given), count)
+        if all(node.host == me.host and node.life != life for node in takers if taken[node.life]):
+            return count
+    return 1
 
 
 def quiet_gap(host: str, last_host: str | None, takeover_gap: float) -> float:

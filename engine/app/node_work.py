@@ -162,9 +162,13 @@ class ClaimedAccounts:
 
     def idle(self, hosts: str) -> Sequence[str]:
         """Return the accounts with this pattern of hosts, those first with which no job runs."""
-        busy = self.parts.busy() if self.parts is not None else ()
+        busy = self.busy()
         mine = [name for name in (*self._due, *self.fleet.runners) if self.hosts.get(name) == hosts]
         return sorted(dict.fromkeys(mine), key=lambda name: (name in busy, name))
+
+    def busy(self) -> Collection[str]:
+        """Return the accounts with which a job runs."""
+        return self.parts.busy() if self.parts is not None else ()
 
     # --- what is done beside the fleet ---
 

@@ -16,7 +16,7 @@ from attrs import define, field
 
 from engine.node.holder import LeaseHolder
 from engine.node.ports import LeaseClock, NodeStore, NodeWork, StoreLine, StoreSilent
-from states.assignment import choose_surplus, has_claims, plan_claims
+from states.assignment import choose_surplus, count_surplus, has_claims, plan_claims
 from states.lease import Claim, begin_claim, claim_counts
 
 T = TypeVar("T")
@@ -59,6 +59,8 @@ class Assigner:
     """Accounts, with their epochs, that may be closed although an error kept them from being given away."""
     _look_at: float = field(default=-math.inf, init=False)
     """When to look at the balance next, by the node's clock."""
+    _others: frozenset[int] = field(default=frozenset(), init=False)
+    """The other lives of the last beat: one that is new gets its share soon."""
     _told: _Drain = field(default=_Drain.NONE, init=False)
     _tasks: TaskGroup = field(init=False)
 
@@ -109,6 +111,10 @@ class Assigner:
             return
         if report.has_moves:
             self._give(life, await self._within(line.moving(life)))
+        others = frozenset(report.others)
+        if others - self._others:
+            self._look_at = min(self._look_at, self.clock.now() + self.join_delay)
+        self._others = others
         if died or report.has_free:
             await self._claim(line)
         elif self.clock.now() >= self._look_at:
@@ -180,13 +186,14 @@ class Assigner:
         self._told = now
 
     async def _balance(self, line: StoreLine, life: int) -> None:
-        """Give one account away if the node has too many."""
+        """Give an account away if the node has too many, or some that stay on this host."""
         nodes, groups = await self._within(line.living()), await self._within(line.groups())
         hosts = choose_surplus(nodes, groups, life)
         moving = hosts is not None or has_claims(nodes, groups)
         self._look_at = self.clock.now() + (self.stagger if moving else LOOK_EVERY)
         if hosts is not None and not self._giving:
-            self._give(life, self.work.idle(hosts)[:1])
+            names, busy = self.work.idle(hosts)[: count_surplus(nodes, groups, life, hosts)], self.work.busy()
+            self._give(life, [*names[:1], *(name for name in names[1:] if name not in busy)])
 
     def _give(self, life: int, names: Collection[str]) -> None:
         """Begin to give accounts away, some at a time."""

@@ -157,6 +157,9 @@ class NodeWork(Protocol):
     def idle(self, hosts: str) -> Sequence[str]:
         """Return the accounts with this pattern of hosts, those first that would be missed least."""
 
+    def busy(self) -> Collection[str]:
+        """Return the accounts with which something is done that would have to be begun again elsewhere."""
+
 
 class DeadMan(Protocol):
     """Ends this process at a deadline, whatever it is doing."""

@@ -7,7 +7,15 @@ from attrs import evolve, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from states.assignment import IMBALANCE, choose_surplus, host_matches, plan_claims, quiet_gap
+from states.assignment import (
+    IMBALANCE,
+    SAME_HOST_AT_ONCE,
+    choose_surplus,
+    count_surplus,
+    host_matches,
+    plan_claims,
+    quiet_gap,
+)
 
 HOSTS = ("eu-1", "eu-2", "us-1")
 PATTERNS = ("*", "eu-*", "us-?", "eu-1", "nowhere")
@@ -211,3 +219,42 @@ def test_a_quiet_gap_is_for_another_host() -> None:
     """An account that was nowhere yet, or here, connects at once."""
     assert quiet_gap("a", "b", 60) == 60
     assert quiet_gap("a", "a", 60) == quiet_gap("a", None, 60) == 0
+
+
+def test_what_stays_on_a_host_is_given_away_several_at_a_time() -> None:
+    """Not what would get another address, and never so many that the giver is below the mean."""
+    here, beside, there = ANode(life=1), ANode(life=2), ANode(life=3, host="eu-2")
+    late = [AGroup(owned={1: 40, 2: 0})]
+    assert count_surplus([here, beside], late, 1, "*") == SAME_HOST_AT_ONCE
+    assert count_surplus([here, beside], [AGroup(owned={1: 9, 2: 3})], 1, "*") == 3
+    assert count_surplus([here, there], [AGroup(owned={1: 40, 3: 0})], 1, "*") == 1
+    assert count_surplus([here, beside, there], [AGroup(owned={1: 40, 2: 0, 3: 38})], 1, "*") == SAME_HOST_AT_ONCE
+    assert count_surplus([here, beside, there], [AGroup(owned={1: 40, 2: 4, 3: 3})], 1, "*") == 1
+    assert count_surplus([here, evolve(beside, accounts_at_most=5)], late, 1, "*") == 5
+    others = [ANode(life=life) for life in (2, 4, 5)]
+    assert count_surplus([here, *others], [AGroup(owned={1: 13, 2: 13, 4: 13, 5: 1})], 1, "*") == 3
+
+
+@given(fleets())
+def test_what_is_given_away_at_once_does_not_come_back(fleet: tuple[list[ANode], list[AGroup]]) -> None:
+    """The plan gives it to nodes on the same host, and no other account moves for it."""
+    nodes, groups = fleet
+    for node in nodes:
+        if (hosts := choose_surplus(nodes, groups, node.life)) is None:
+            continue
+        count = count_surplus(nodes, groups, node.life, hosts)
+        if count == 1:
+            continue
+        after = [
+            evolve(
+                group,
+                free=group.free + count * (group.hosts == hosts),
+                owned={life: owned - count * (group.hosts == hosts and life == node.life)
+                       for life, owned in group.owned.items()},
+            )
+            for group in groups
+        ]  # fmt: skip
+        for taker in nodes:
+            if plan_claims(nodes, after, taker.life).get(hosts):
+                assert taker.host == node.host
+                assert taker is not node

@@ -319,6 +319,8 @@ class FakeWork:
     """How long links take to close."""
     hangs: bool = False
     """Whether links do not close at all."""
+    at_work: frozenset[str] = frozenset()
+    """The accounts with which jobs run."""
     fails: int = 0
     """How often what they did is not stored when they are closed."""
 
@@ -359,6 +361,9 @@ class FakeWork:
 
     def idle(self, hosts: str) -> Sequence[str]:
         return sorted(name for name, node in self.acting.items() if node == self.node and name.startswith(f"{hosts} "))
+
+    def busy(self) -> Collection[str]:
+        return self.at_work
 
     def end(self) -> None:
         """Act for none any more, as a process that is ended."""

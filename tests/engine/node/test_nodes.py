@@ -171,6 +171,23 @@ async def test_a_node_that_joins_gets_accounts_one_by_one() -> None:
             assert len([1 for node in nodes for _ in seen(node, "give up")]) == len(given)
 
 
+@pytest.mark.parametrize(("host", "at_work", "got"), [("eu-1", False, 24), ("eu-1", True, 6), ("eu-2", False, 6)])
+async def test_a_node_that_joins_on_the_same_host_gets_its_share_soon(host: str, at_work: bool, got: int) -> None:
+    """Some at a time, for no address changes; one at a time those with which jobs run, and those that change it."""
+    nodes = fleet(2, 60)
+    nodes[1].host = nodes[1].way.host = host
+    async with running(nodes[0]):
+        await anyio.sleep(37)  # long before the next look at the balance
+        if at_work:
+            nodes[0].work.at_work = frozenset(nodes[0].work.acting)
+        async with running(nodes[1]):
+            await anyio.sleep(20)
+            assert (shares(nodes)[1] >= got) == (got > 6)
+            assert shares(nodes)[1] >= 4
+            await anyio.sleep(200)
+            assert max(shares(nodes)) <= 36
+
+
 async def test_a_draining_node_gives_all_away() -> None:
     """To the others, while its life goes on, and takes none back."""
     nodes = fleet(2, 80)
