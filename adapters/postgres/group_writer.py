@@ -23,6 +23,7 @@ from adapters.postgres.statements import Row
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed
 from adapters.sqlite.pulse import WriterPulse
+from adapters.stores.backlog import Backlog
 from states.events import Failure, Unexpected
 
 Call = tuple[str, Sequence[Any]]
@@ -93,12 +94,7 @@ class StoreWriter:
     constants: dict[str, Any] = field(factory=dict)
     pulse: WriterPulse = field(factory=WriterPulse, init=False)
     _queue: deque[_Write] = field(factory=deque, init=False)
-    _written: int = field(default=0, init=False)
-    _durable: int = field(default=0, init=False)
-    _flushes: deque[tuple[int, asyncio.Future[None]]] = field(factory=deque, init=False)
-    _admission: anyio.Lock = field(factory=anyio.Lock, init=False)
-    """Held by the caller that waits for room; the others queue behind it."""
-    _room: anyio.Event = field(factory=anyio.Event, init=False)
+    _backlog: Backlog = field(factory=Backlog, init=False)
     _changed: asyncio.Event = field(factory=asyncio.Event, init=False)
     _closing: anyio.Event = field(factory=anyio.Event, init=False)
     _deadline: float = field(default=math.inf, init=False)
@@ -110,7 +106,7 @@ class StoreWriter:
     @property
     def waiting(self) -> int:
         """How many writes are not durable yet."""
-        return self._written - self._durable
+        return self._backlog.waiting
 
     async def write(self, statement: RowKind, row: Sequence[Any]) -> None:
         """Queue one row; return at once unless the queue is full. The row is not durable yet: see ``flush``.
@@ -126,37 +122,24 @@ class StoreWriter:
         When the caller is cancelled while it waits for room, none of the rows is queued.
         """
         write = _Write([(statement, statement.storable(row)) for statement, row in rows])
-        # While a caller waits for room, all others queue behind it: none overtakes.
-        if not self._admission.locked() and self._put(write):
-            return
-        async with self._admission:
-            while not self._put(write):
-                await self._room.wait()
+        await self._backlog.admit(lambda: self._put(write))
 
     def offer(self, rows: Sequence[tuple[RowKind, Sequence[Any]]], *, always: bool = False) -> bool:
         """Queue rows as ``write_together`` does, without waiting; return False if there is no room.
 
         With ``always`` they need no room: for the last ones.
         """
-        if self._admission.locked() and not always:
+        if self._backlog.is_awaited and not always:
             return False
         return self._put(_Write([(statement, statement.storable(row)) for statement, row in rows]), always=always)
 
     def offer_checked(self, rows: Sequence[tuple[RowKind, Row]]) -> bool:
         """Queue rows as ``offer`` does, whose values are known to be such as their columns can have."""
-        return not self._admission.locked() and self._put(_Write(rows))
+        return not self._backlog.is_awaited and self._put(_Write(rows))
 
     async def flush(self) -> None:
         """Return when everything written before is durable. Raises as ``write`` does."""
-        target = self._written
-        if self._durable >= target:
-            return
-        self.raise_if_over()
-        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._flushes.append((target, reached))
-        await reached
-        if self._durable < target:
-            self.raise_if_over()
+        await self._backlog.flush(self.raise_if_over)
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows and end ``run``, within ``timeout`` seconds; return how many writes could not be saved.
@@ -164,7 +147,7 @@ class StoreWriter:
         A cancelled caller still waits: the wait is bounded, and the number would be lost.
         """
         self._closed, self._deadline = True, anyio.current_time() + timeout
-        self._make_room()
+        self._backlog.make_room()
         self._changed.set()
         self._closing.set()
         with anyio.move_on_after(timeout, shield=True):
@@ -196,9 +179,9 @@ class StoreWriter:
         self.raise_if_over()
         if self.waiting >= self.max_waiting and not always:
             return False
-        if self._written == self._durable:
+        if not self.waiting:
             self.pulse.begin()
-        self._written += 1
+        self._backlog.add()
         self._queue.append(write)
         self._changed.set()
         return True
@@ -236,11 +219,8 @@ class StoreWriter:
                 self._report(exc.failure)
                 if not await self._pause(min(self.retry, FIRST_RETRY_SECONDS * 2 ** min(failures, 16))):
                     return False
-        self._durable += len(writes)
+        self._backlog.store(len(writes))
         self.pulse.store(len(writes), more=self.waiting > 0, recovered=failures > 0)
-        while self._flushes and self._flushes[0][0] <= self._durable:
-            _resolve(self._flushes.popleft()[1])
-        self._make_room()
         if failures:
             self.on_trouble(None, self.waiting)
         return True
@@ -276,19 +256,7 @@ class StoreWriter:
     def _end(self) -> None:
         self._closed = True
         self._ended.set()
-        while self._flushes:
-            _resolve(self._flushes.popleft()[1])
-        self._make_room()
-
-    def _make_room(self) -> None:
-        """Let the caller that waits for room try again."""
-        self._room.set()
-        self._room = anyio.Event()
-
-
-def _resolve(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # its caller may have been cancelled
-        future.set_result(None)
+        self._backlog.end()
 
 
 def _sentence(exc: BaseException) -> str:

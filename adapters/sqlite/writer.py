@@ -35,6 +35,7 @@ from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Row, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.written_database import WrittenDatabase
+from adapters.stores.backlog import Backlog, resolve
 from states.events import DatabaseLocked, Failure, Unexpected
 
 WriterObserver = Callable[[Failure | None, int], None]
@@ -91,12 +92,7 @@ class GroupWriter:
 
     # Used on the loop only.
     pulse: WriterPulse = field(factory=WriterPulse, init=False)
-    _written: int = field(default=0, init=False)
-    _durable: int = field(default=0, init=False)
-    _flushes: deque[tuple[int, asyncio.Future[None]]] = field(factory=deque, init=False)
-    _admission: anyio.Lock = field(factory=anyio.Lock, init=False)
-    """Held by the caller that waits for room; the others queue behind it."""
-    _room: anyio.Event = field(factory=anyio.Event, init=False)
+    _backlog: Backlog = field(factory=Backlog, init=False)
     _ended: anyio.Event = field(factory=anyio.Event, init=False)
     _bug: BaseException | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -132,7 +128,7 @@ class GroupWriter:
     @property
     def waiting(self) -> int:
         """How many rows are not durable yet."""
-        return self._written - self._durable
+        return self._backlog.waiting
 
     async def write(self, statement: Statement, row: Sequence[Any]) -> None:
         """Queue one row; return at once unless the queue is full. The row is not durable yet: see ``flush``.
@@ -149,37 +145,24 @@ class GroupWriter:
         """
         # Checked here: the error is the caller's.
         write = QueuedWrite([(statement, storable(row)) for statement, row in rows])
-        # While a caller waits for room, all others queue behind it: none overtakes.
-        if not self._admission.locked() and self._put(write):
-            return
-        async with self._admission:
-            while not self._put(write):
-                await self._room.wait()
+        await self._backlog.admit(lambda: self._put(write))
 
     def offer(self, rows: Sequence[tuple[Statement, Sequence[Any]]], *, always: bool = False) -> bool:
         """Queue rows as ``write_together`` does, without waiting; return False if there is no room.
 
         With ``always`` they need no room: for the last ones.
         """
-        if self._admission.locked() and not always:
+        if self._backlog.is_awaited and not always:
             return False
         return self._put(QueuedWrite([(statement, storable(row)) for statement, row in rows]), always=always)
 
     def offer_checked(self, rows: list[tuple[Statement, Row]]) -> bool:
         """Queue rows as ``offer`` does, whose values are known to be such as SQLite has."""
-        return not self._admission.locked() and self._put(QueuedWrite(rows))
+        return not self._backlog.is_awaited and self._put(QueuedWrite(rows))
 
     async def flush(self) -> None:
         """Return when everything written before is durable. Raises as ``write`` does."""
-        target = self._written
-        if self._durable >= target:
-            return
-        self.raise_if_over()
-        reached: asyncio.Future[None] = self._loop.create_future()
-        self._flushes.append((target, reached))
-        await reached
-        if self._durable < target:
-            self.raise_if_over()
+        await self._backlog.flush(self.raise_if_over)
 
     async def look(self) -> None:
         """Return when the file has been compared with the one that is open, and replaced if it was lost."""
@@ -201,7 +184,7 @@ class GroupWriter:
         cancelled caller still waits: the wait is bounded, and the number would be lost.
         """
         self._closed = True
-        self._make_room()  # callers that wait for room find the writer closed; those that flush may still succeed
+        self._backlog.make_room()  # whoever waits for room finds the writer closed; a flush may still succeed
         if not self._closing.is_set():
             self._deadline = time.monotonic() + timeout
             self._closing.set()
@@ -221,9 +204,9 @@ class GroupWriter:
             return True
         if self.waiting >= self.max_waiting and not always:
             return False
-        if self._written == self._durable:
+        if not self.waiting:
             self.pulse.begin()
-        self._written += 1
+        self._backlog.add()
         self._queue.append(write)
         if not self._wakes:
             # At the end of the loop's turn: what else is written in it becomes durable in the same transaction.
@@ -248,14 +231,8 @@ class GroupWriter:
             raise WriterClosed(f"{self.path}: the writer is closed; write before closing")
 
     def _acknowledge(self, rows: int, recovered: bool) -> None:
-        self._durable += rows
+        self._backlog.store(rows)
         self.pulse.store(rows, more=self.waiting > 0, recovered=recovered)
-        flushes, durable = self._flushes, self._durable
-        while flushes and flushes[0][0] <= durable:
-            reached = flushes.popleft()[1]
-            if not reached.done():  # its caller may have been cancelled
-                reached.set_result(None)
-        self._make_room()
         if recovered:
             self.on_trouble(None, self.waiting)
 
@@ -271,21 +248,14 @@ class GroupWriter:
     def _end(self, bug: BaseException | None) -> None:
         self._bug, self._closed = bug, True
         self._ended.set()
-        while self._flushes:
-            _resolve(self._flushes.popleft()[1])
         while self._looks:
-            _resolve(self._looks.popleft())
-        self._make_room()
+            resolve(self._looks.popleft())
+        self._backlog.end()
         if isinstance(bug, LifeIsOver):
             if self.on_ended is not None:
                 self.on_ended()
         elif bug is not None:
             self._report(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"))
-
-    def _make_room(self) -> None:
-        """Let the caller that waits for room try again."""
-        self._room.set()
-        self._room = anyio.Event()
 
     # --- in the thread -----------------------------------------------------------------------------------------------
 
@@ -348,7 +318,7 @@ class GroupWriter:
             self._post(self._report, failure)
         self._loss_told = failure is not None
         for _ in range(asked):
-            self._post(_resolve, self._looks.popleft())
+            self._post(resolve, self._looks.popleft())
         return True
 
     def _find_failure(self) -> Failure | None:
@@ -404,11 +374,6 @@ class GroupWriter:
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and all its callers are gone
             self._loop.call_soon_threadsafe(call, *arguments)
-
-
-def _resolve(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # its caller may have been cancelled
-        future.set_result(None)
 
 
 def _sentence(exc: BaseException) -> str:
