@@ -32,7 +32,7 @@ from engine.app.run import log_settings, opened_log, show_link, warn
 from engine.app.stop import Stop, has_terminal
 from engine.app.worker import BEAT, END_MARGIN, STOP, config_of
 from engine.app.worker_process import Worker, WorkerProcess, describe_end
-from engine.app.workers_control import WorkersControl
+from engine.app.workers_control import LOOK_SECONDS, WorkersControl
 from engine.app.workers_outward import WorkersOutward
 from engine.app.workers_reload import WorkersReload
 from engine.app.workers_screen import screen_of_workers
@@ -41,19 +41,19 @@ from engine.config import Config, ConfigError, LogFormat
 from engine.config.node import MAX_WORKERS
 from engine.console import logs
 from engine.console.shell import program_words
-from engine.control import ControlServer
+from engine.control import ControlServer, Request, Verb
 from engine.fleet.watchers import keep_running
 from engine.node.ports import NodeStore, StoreSilent
 from engine.screen.terminal import ScreenTerminal
 
 EXIT_BAD_INPUT = 2
-"""The exit code of a worker that no other start could help."""
+"""The exit code of a worker that no other start could help, if no other one runs."""
 STOP_MARGIN = 5.0
 """Seconds beyond a worker's own limit that the parent waits for it to stop."""
 RETRY_SECONDS = 1.0
 REMAIN_SECONDS = 60.0
 """How long a start waits for workers of an earlier one, whose parent has died."""
-LOOK_SECONDS = 0.2
+LOCK_LOOK_SECONDS = 0.2
 OVER = "its process has ended, as its parent saw"
 
 log = structlog.get_logger("holdfast.workers")
@@ -162,7 +162,7 @@ class WorkerParent:
             else:
                 code = await self._run(worker, process)
                 lived = anyio.current_time() - began
-                delay = self._ended(worker, process, code, lived)
+                delay = await self._ended(worker, process, code, lived)
                 await self._free_accounts(worker, await anyio.to_thread.run_sync(note.read), lived)
             finally:
                 note.close()
@@ -180,14 +180,18 @@ class WorkerParent:
             process.kill()  # a parent that is cancelled leaves none behind
             process.close()
 
-    def _ended(self, worker: Worker, process: WorkerProcess, code: int, lived: float) -> float:
-        """Say how a process has ended; return the seconds until the next one."""
+    async def _ended(self, worker: Worker, process: WorkerProcess, code: int, lived: float) -> float:
+        """Say how a process has ended; return the seconds until the next one.
+
+        A config, or a module, that cannot be used ends the engine, unless others run with it: then it is a module that
+        somebody is just changing.
+        """
         if self.stop.wanted.is_set():
             if code:
                 self._tell_end(worker, process, code, None)
                 self.code = self.code or 1
             return 0.0
-        if code == EXIT_BAD_INPUT:
+        if code == EXIT_BAD_INPUT and not await self.control.ask_all(Request(Verb.INFO), LOOK_SECONDS):
             self._tell_end(worker, process, code, None)
             engine_log.error("engine_failed", detail=process.last_said)
             self.code = EXIT_BAD_INPUT
@@ -366,4 +370,4 @@ async def _wait_for_end(directory: Path) -> None:
         if not told:
             log.warning("workers_remain", worker=int(directory.name))
             told = True
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(LOCK_LOOK_SECONDS)

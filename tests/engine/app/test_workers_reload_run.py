@@ -64,6 +64,27 @@ async def test_accounts_come_and_go_at_workers_that_share_a_file(tmp_path: Path)
     assert clean(one), one.text
 
 
+async def test_a_module_that_is_just_being_changed_ends_no_engine(tmp_path: Path) -> None:
+    """A worker that has to start meanwhile is tried again, for the others run with the same config."""
+    async with Sandbox() as dc:
+        fleet = fleet_at(tmp_path, dc)
+        one = fleet.harness
+        module = one.directory / "mod.py"
+        module.write_text("whole = True\n", "utf-8")
+        async with fleet.running() as parent:
+            said = await reload(one, one.config.read_text("utf-8") + "work: {modules: [mod]}\n")
+            assert "work.modules: none → {module: mod}" in said
+            module.write_text("half = ", "utf-8")
+            os.kill(pid_of(one, 2), signal.SIGKILL)
+            await one.until(lambda at: "Worker 2 has printed: mod cannot be imported" in at.text)
+            await one.until(lambda at: "has ended with exit code 2; another one is started" in at.text)
+            module.write_text("whole = True\n", "utf-8")
+            await fleet.until(lambda: fleet.shares() == {"one#1": 2, "one#2": 2})
+            assert await one.finish(parent, signal.SIGTERM) == 0
+        assert dc.stats()["logins_destroyed"] == 0
+    assert clean(one), one.text
+
+
 async def test_accounts_come_and_go_at_workers_of_a_database(tmp_path: Path, store_url: str) -> None:
     """The answer speaks for all; an added account begins when all workers know it, and the others keep theirs."""
     async with Sandbox() as dc:
