@@ -22,6 +22,15 @@ def _silence(of: Fields) -> str:
     return f"{of['detail']}; in {seconds(of['left'])} this node closes its connections. It is tried again every second"
 
 
+def _lost(of: Fields) -> str:
+    whose = "1 account" if of["accounts"] == 1 else f"{of['accounts']:,} accounts"
+    what = f"This node has lost its lease, and closes the connections of {whose} at once"
+    on = "it goes on in this process when it has another one"
+    if (detail := of.get("detail")) is not None:
+        return f"{what}, for {detail}; {on}"
+    return f"{what}; {on}. See that the store answers, and that this machine is not overloaded"
+
+
 NODE: Final = (
     _node(
         "node_life_begun",
@@ -35,10 +44,13 @@ NODE: Final = (
         "node_life_over",
         "error",
         "❌",
-        "This node has lost its lease, and closes the connections of {accounts} accounts at once; it goes on in this "
-        "process when it has another one. See that the store answers, and that this machine is not overloaded",
+        _lost,
         "the lease was not confirmed in time, or another node has declared this one dead",
-        {**_LIFE, "accounts": "how many accounts the node had"},
+        {
+            **_LIFE,
+            "accounts": "how many accounts the node had",
+            "detail": "why the store gives no answer; null if it has answered that the life is over, or was not asked",
+        },
     ),
     _node(
         "node_life_waits",

@@ -232,7 +232,8 @@ class LeaseHolder:
             self._on(BeatDue())
 
     def _abort(self) -> None:
-        log.error("node_life_over", life=self.hold.life, accounts=len(self.accounts))
+        detail = self.silence or None
+        log.error("node_life_over", life=self.hold.life, accounts=len(self.accounts), detail=detail)
         self.counts.lost += 1
         self.counts.dropped += len(self.accounts)
         self._stop_at, self.report = math.inf, None

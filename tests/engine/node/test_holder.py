@@ -5,6 +5,7 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
+from engine.console.log_node import NODE
 from engine.node.holder import END_SECONDS
 from engine.node.ports import StoreSilent
 from states.lease import HoldStanding
@@ -66,6 +67,20 @@ async def test_links_are_aborted_at_their_deadline_while_a_beat_hangs() -> None:
         assert seen(node, "abort") == [(last + 10, "*")]
         assert node.dead_man.disarmed == [pytest.approx(last + 10)]
         assert node.holder.hold.standing is HoldStanding.BEGINNING
+
+
+async def test_a_lease_that_is_lost_is_told_with_the_cause() -> None:
+    """That is what a person can mend; a store that has answered is not blamed."""
+    node = with_accounts()
+    [event] = [each for each in NODE if each.name == "node_life_over"]
+    async with running(node):
+        await anyio.sleep(7)
+        node.way.before = None
+        with capture_logs() as logs:
+            await anyio.sleep(11)
+        [lost] = [each for each in logs if each["event"] == event.name]
+        assert "closes the connections of 2 accounts at once, for the store cannot be reached; it" in event.line(lost)
+    assert "of 1 account at once; it goes on" in event.line({"life": 1, "accounts": 1, "detail": None})
 
 
 async def test_the_kernel_ends_a_node_whose_links_do_not_close() -> None:
