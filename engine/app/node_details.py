@@ -51,6 +51,7 @@ def digests_of(config: Config) -> Mapping[str, str]:
         "incidents": config.incidents,
         "work": evolve(config.work, modules=()),
         "node.lease": config.node.lease,
+        "telegram.api_id": config.telegram.api_id,
         "telegram.datacenter": getattr(config.telegram.datacenter, "id", None),
     }
     return {name: hashlib.sha256(repr(value).encode()).hexdigest()[:DIGEST] for name, value in sections.items()}
