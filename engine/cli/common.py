@@ -15,7 +15,7 @@ from engine import paths
 from engine.cli.declared import Parameter
 from engine.config import ConfigError, load, load_outline, parse_duration
 from engine.console.format import nearest
-from engine.console.names import matching
+from engine.console.names import as_typed, matching
 from engine.console.safe_text import one_line
 
 if TYPE_CHECKING:  # what only reads needs the outline alone
@@ -117,7 +117,7 @@ def config_and_account(words: Sequence[str]) -> tuple[Path, str]:
         fail(EXIT_BAD_INPUT, f"{len(words)} words are too many; put a name with spaces in quotes: 'Account 1'")
     if len(words) == 1 and is_config(words[0]) and Path(words[0]).is_file():
         fail(EXIT_BAD_INPUT, f"name an account, after {words[0]}")
-    return Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG, words[-1]
+    return Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG, as_typed(words[-1])
 
 
 def config_and_pattern(words: Sequence[str]) -> tuple[Path, str | None]:

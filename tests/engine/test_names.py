@@ -12,6 +12,7 @@ from telethon import events
 from adapters.sandbox import Sandbox
 from engine import Engine
 from engine.app.job_registry import JobRegistry
+from engine.cli.common import config_and_account
 from engine.config import load
 from engine.console.names import addressed, matching
 from tests.engine.commands import Run, runs
@@ -20,10 +21,17 @@ from tests.timeouts import TIMEOUT
 
 NFC, NFD = unicodedata.normalize("NFC", "Café"), unicodedata.normalize("NFD", "Café")
 NAMES = ("News [1]", "News 1", "News 2", "*", "a?", "ab", "[x]", "[", "news 1", NFC, "Shop [EU] 7")
+BYTES = NFC.encode().decode("ascii", "surrogateescape")
+"""What Python makes of it on a command line under LC_ALL=C with PYTHONUTF8=0."""
 CONFIG = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
 accounts:
 """
+
+
+def test_a_word_of_bytes_is_sent_to_the_engine_as_a_name() -> None:
+    """What a command says, asks and answers has the letters that were typed."""
+    assert config_and_account(["c.yaml", BYTES]) == (Path("c.yaml"), NFC)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +44,7 @@ accounts:
         ("*", ["*"]),
         ("a?", ["a?"]),
         ("[*", ["[x]", "["]),
-        (NFC.encode().decode("ascii", "surrogateescape"), [NFC]),  # typed under LC_ALL=C with PYTHONUTF8=0
+        (BYTES, [NFC]),
         ("Caf\udce9", []),  # and no UTF-8
         ("NEWS 1", []),
         ("news*", ["news 1"]),
