@@ -200,9 +200,7 @@ def test_a_session_that_is_a_row_is_no_file() -> None:
     failure = DatabaseUnavailable(detail="postgresql://db/fleet (Account 1): no room", unsaved=3)
     driver = connected()
     report, alert = lines("Account 1", driver.take(failure))
-    assert report[2].startswith(
-        "Session of Account 1 is not written: postgresql://db/fleet (Account 1): it has no room;"
-    )
+    assert report[2].startswith("Session of Account 1 is not written: postgresql://db/fleet (Account 1): no room;")
     assert alert[2] == "Account 1 is connected, but its session cannot be written. What to do: see to the database"
     assert situation(driver.snapshot, 0.0).startswith("session not written for")
     assert account_seen("Account 1", driver.snapshot).file.detail.startswith("postgresql://")  # type: ignore[union-attr]
