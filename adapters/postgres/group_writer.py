@@ -177,9 +177,10 @@ class StoreWriter:
 
     def _put(self, write: _Write, *, always: bool = False) -> bool:
         self.raise_if_over()
-        if self.waiting >= self.max_waiting and not always:
+        waiting = self._backlog.waiting
+        if waiting >= self.max_waiting and not always:
             return False
-        if not self.waiting:
+        if not waiting:
             self.pulse.begin()
         self._backlog.add()
         self._queue.append(write)

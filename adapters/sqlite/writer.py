@@ -202,9 +202,10 @@ class GroupWriter:
         self.raise_if_over()
         if self._queue.replace(write):
             return True
-        if self.waiting >= self.max_waiting and not always:
+        waiting = self._backlog.waiting
+        if waiting >= self.max_waiting and not always:
             return False
-        if not self.waiting:
+        if not waiting:
             self.pulse.begin()
         self._backlog.add()
         self._queue.append(write)
