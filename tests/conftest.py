@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import gc
 import itertools
 import os
 import signal
@@ -38,6 +39,12 @@ def pytest_configure() -> None:
         os.environ["PYTHONPYCACHEPREFIX"] = compiled.name
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector away from all tests and modules, which stay to the end: to look at them takes it 0.3 s."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
