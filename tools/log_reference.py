@@ -162,6 +162,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "lock_lost": {"path": "data", "detail": "was removed or replaced; it is held again"},
     "pausing": {"action": None},
     "reconnecting": {"trigger": "Elapsed"},
+    "node_accounts_renamed": {"account": "Shop", "former": "Account 3", "count": 1},
     "node_account_unknown": {"account": "Account 3"},
     "node_accounts_differ": {"nodes": 1},
     "node_leases_differ": {"nodes": 1, "lease": 45.0},

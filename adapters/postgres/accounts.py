@@ -98,12 +98,10 @@ class AccountRows:
         )
         return dict(rows)
 
-    async def have_sessions(self, names: Collection[str]) -> bool:
-        """Return whether the session of any of these accounts is in the database, or was taken out of it."""
-        question = """SELECT EXISTS (
-            SELECT FROM sessions s JOIN accounts a ON a.id = s.account WHERE a.name = ANY(%(names)s))"""
-        [[found]] = await self._execute(question, {"names": list(names)})
-        return bool(found)
+    async def with_sessions(self, names: Collection[str]) -> frozenset[str]:
+        """Return those of the accounts whose session is in the database, or was taken out of it."""
+        question = "SELECT a.name FROM sessions s JOIN accounts a ON a.id = s.account WHERE a.name = ANY(%(names)s)"
+        return frozenset(name for (name,) in await self._execute(question, {"names": list(names)}))
 
     async def groups(self) -> tuple[AccountGroup, ...]:
         """Return how many accounts there are, are free and are owned by whom, for each pattern of hosts."""

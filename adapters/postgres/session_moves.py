@@ -77,6 +77,9 @@ _REPLACED: Final = (
 )
 """What becomes of a login that was taken out when another one comes in its place: it is kept, and what it knew is in
 the file to which it was taken."""
+_OF_FORMER_NAME: Final = "SELECT account FROM sessions WHERE login = %s AND taken_to = %s AND account <> %s FOR UPDATE"
+"""(login, place, account): of which other account this login was taken out to this very file. Nobody uses it there, and
+so it may go on under another name."""
 PATIENCE: Final = 45.0
 """Seconds that the node that owns an account has to give it up."""
 
@@ -214,6 +217,9 @@ def _store(address: StoreAddress, account: str, path: Path, mine: Contents, keys
         if found.login and found.login != login:
             for statement in _REPLACED:
                 store.rows(statement, (found.account,))
+        for (former,) in store.rows(_OF_FORMER_NAME, (login, place_of(path), found.account)):
+            for statement in (*_REPLACED, "DELETE FROM sessions WHERE account = %s"):
+                store.rows(statement, (former,))
         for statement, values in session_writes(found.account, mine, keys):
             store.rows(statement, values)
         store.rows(_AWAY, (_unfinished(path), found.account))

@@ -198,7 +198,7 @@ async def prepare(
         await _agree_on_lease(connection, config.node)
         keys.check(address, dict(map(tuple, await connection.execute(USED))))
         rows, wanted = AccountRows(connection), {account.name: account.hosts for account in config.accounts}
-        if needs_sessions and wanted and not await rows.have_sessions(wanted):
+        if needs_sessions and wanted and not await rows.with_sessions(wanted):
             raise SessionsMissing(
                 f"{address}: no account of this config has its session in this database; mend storage.database if it "
                 "names the wrong one, or bring the sessions with 'session bring'"
@@ -214,11 +214,23 @@ async def prepare(
             log.warning("node_accounts_differ", nodes=len(others))
             if living := await _living(connection, others):
                 raise AccountsDiffer(_differing(address, stored, wanted, living))
-        await rows.remove_accounts(stored.keys() - wanted.keys())
-        await rows.set_accounts(wanted)
+        await rows.free_accounts_of_the_dead()  # of this node's own last life, too
+        removed = stored.keys() - wanted.keys()
+        # What a life has that is not known to be over is given up by whoever has it, and taken by nobody.
+        owned = removed - await rows.remove_accounts(removed)
+        await rows.set_accounts({**dict.fromkeys(owned, ""), **wanted})
+        if needs_sessions and removed:
+            await _tell_of_names(rows, removed, wanted.keys() - stored.keys())
         return generation
     finally:
         connection.close()
+
+
+async def _tell_of_names(rows: AccountRows, removed: Collection[str], added: Collection[str]) -> None:
+    """Say so if accounts seem to have got other names: some that are new have no session, and some that went have."""
+    former, new = await rows.with_sessions(removed), frozenset(added) - await rows.with_sessions(added)
+    if former and new:
+        log.warning("node_accounts_renamed", account=min(new), former=min(former), count=len(new))
 
 
 async def _agree_on_lease(connection: StoreConnection, node: NodeSection) -> None:

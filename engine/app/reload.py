@@ -64,7 +64,8 @@ JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
 RENAMED: Final = (
     "with nodes another name is another account, without the login, jobs and history of the former one: change the "
-    "names back, or give the account another 'session', too, if that is what you want"
+    "names back. For the login under the new name, 'session take' it under the former one before, and 'session bring' "
+    "that file after; for another login, give the account another 'session', too"
 )
 LEAVES: Final = "the config has this account no more, or has it otherwise"
 

@@ -16,6 +16,11 @@ _COUNTS: Final = {"count": "how many accounts", "accounts": "how many the node h
 _node = partial(LogEvent, LOGGER)
 
 
+def _and_more(of: Fields) -> str:
+    more = of["count"] - 1
+    return f"; so it is with {more:,} more" if more else ""
+
+
 def _silence(of: Fields) -> str:
     if of["left"] is None:
         return f"{of['detail']}. It is tried again, more rarely the longer that lasts, every 12 s at least"
@@ -199,6 +204,22 @@ NODE: Final = (
         "The accounts of this config are not those that a reload at another node has applied last, and it goes on with "
         "those; give this node the same config, and reload it again",
         "a reload has found the accounts of the config unchanged, and those of all nodes are others by now",
+    ),
+    _node(
+        "node_accounts_renamed",
+        "warning",
+        "⚠️",
+        lambda of: (
+            f"{of['account']} has no session in the database, and {of['former']}, which the config does not have any "
+            "more, has one. With nodes another name is another account: change it back, or 'session take' the login "
+            f"under the former name and 'session bring' it under the new one{_and_more(of)}"
+        ),
+        "at a start, accounts are new that have no session, and others are gone that have one",
+        {
+            "account": "the first of the new names",
+            "former": "the first of those that are gone",
+            "count": "how many are new",
+        },
     ),
     _node(
         "node_account_unknown",

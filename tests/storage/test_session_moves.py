@@ -290,6 +290,23 @@ def test_another_login_takes_the_place_of_one_that_was_taken(
     assert account.execute("SELECT key, taken_to LIKE '%%old.session%%' FROM replaced_logins") == [(KEY, True)]
 
 
+def test_a_login_that_was_taken_out_goes_on_under_another_name(
+    account: RowSessions, address: StoreAddress, path: Path, tmp_path: Path
+) -> None:
+    """From the very file, not from a copy of it; under the former name there is none then, and it is kept besides."""
+    bring(address, account.name, path)
+    taken = tmp_path / "taken.session"
+    take(address, account.name, taken)
+    copy = tmp_path / "copy.session"
+    copy.write_bytes(taken.read_bytes())
+    refused(address, "B", copy, SessionError, "another account of the database has the same login")
+    assert not bring(address, "B", taken).known
+    assert account.execute("SELECT name, taken_to FROM sessions JOIN accounts ON id = account") == [("B", None)]
+    assert account.execute("SELECT key, taken_to LIKE '%%taken.session%%' FROM replaced_logins") == [(KEY, True)]
+    with pytest.raises(SessionError, match="the account A has no login in the database"):
+        take(address, account.name, tmp_path / "again.session")
+
+
 def test_no_file_is_overwritten_and_no_account_made_up(
     account: RowSessions, address: StoreAddress, path: Path, tmp_path: Path
 ) -> None:

@@ -71,6 +71,28 @@ async def test_a_database_without_a_session_of_any_account_is_refused(store_url:
     assert await stored(store_url) == {"A": "*", "Other": "*"}
 
 
+async def test_an_account_with_another_name_is_told_of(store_url: str) -> None:
+    """Its login stays under the former one, which nobody takes, also if the last life of this node has it still."""
+    store = DatabaseStore(StoreAddress.parse(store_url))
+    await prepare(store.address, config_of(A="*", B="*"))
+    async with connected(store_url) as connection:
+        await connection.execute("INSERT INTO sessions (account, dc_id, key, login) SELECT id, 2, '', '' FROM accounts")
+    async with node(store_url, "one", lease=15.0) as last:
+        assert len(await last.claim()) == 2
+        with structlog.testing.capture_logs() as told:
+            await store.prepare(config_of(New="*", B="*"))
+        assert await stored(store_url) == {"B": "*", "New": "*"}
+        await last.nodes.end(last.life, "the node was stopped")
+        await last.accounts.free_accounts_of_the_dead()
+        await last.begin()
+        assert set(await last.claim()) == {"B", "New"}
+    [line] = [each for each in told if each["event"] == "node_accounts_renamed"]
+    assert line.items() >= {"account": "New", "former": "A", "count": 1}.items()
+    with structlog.testing.capture_logs() as told:
+        await store.prepare(config_of(B="*"))
+    assert told == []
+
+
 async def test_other_accounts_than_those_of_a_living_node_are_refused(store_url: str) -> None:
     """In a sentence with its name and the first account that differs; nothing is changed."""
     address = StoreAddress.parse(store_url)
