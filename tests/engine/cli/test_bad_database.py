@@ -148,6 +148,7 @@ def test_ctrl_c_says_what_stands(tmp_path: Path, capsys: Any, monkeypatch: pytes
     def interrupted(*_: Any, **__: Any) -> int:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(node, "_meant", lambda _, name: [name])
     monkeypatch.setattr(node, "drain_node", lambda *_, **__: 1)
     monkeypatch.setattr(node, "_until_empty", interrupted)
     monkeypatch.setattr(storage_copy, "_copy", interrupted)
