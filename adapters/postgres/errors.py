@@ -57,6 +57,10 @@ class SchemaTooOld(StoreError):
     """The store lacks tables that this version needs."""
 
 
+class StoreUnused(SchemaTooOld):
+    """No engine has made its tables in the database yet."""
+
+
 class NodeNameTaken(StoreError):
     """Another life of a node with this name, ``life``, is not over; ``beat`` is the last one that ``server`` has of it.
 

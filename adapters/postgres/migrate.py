@@ -15,7 +15,7 @@ from psycopg.errors import DuplicateObject, DuplicateTable, UniqueViolation
 
 from adapters.postgres.address import StoreAddress
 from adapters.postgres.connect import StoreConnection
-from adapters.postgres.errors import SchemaTooNew, SchemaTooOld
+from adapters.postgres.errors import SchemaTooNew, SchemaTooOld, StoreUnused
 
 MIGRATION_TIMEOUT: Final = 120.0
 """Seconds for one file of SQL, and for another node that is applying them."""
@@ -82,8 +82,9 @@ async def require_schema(connection: StoreConnection) -> None:
 def require_versions(address: StoreAddress, applied: frozenset[int]) -> None:
     """Do nothing when these files make up this version's schema. Raises ``SchemaTooNew`` and ``SchemaTooOld``."""
     if not applied:
-        raise SchemaTooOld(
-            f"{address}: no engine has used this database yet; start a node on it with 'run', or mend its name"
+        raise StoreUnused(
+            f"{address}: no engine has used this database yet; start a node on it with 'run', after 'session bring', "
+            "or mend its name"
         )
     if missing := _missing(address, applied):
         raise SchemaTooOld(

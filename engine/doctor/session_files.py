@@ -57,7 +57,8 @@ class SessionCheck:
             lost = found.damaged or found.key is False  # a file that is locked is whole, a foreign one is somebody's
             yield Finding(name, False, f"{path}: {found.problem}", restore if lost else "")
             return
-        yield self._check_journal_mode(found)
+        if self.config.storage.database is None:  # otherwise it is to be brought, and no program opens it then
+            yield self._check_journal_mode(found)
         if found.intact is None:
             yield Finding(name, None, "is too large to be checked in time; no fault so far")
         else:
@@ -76,7 +77,7 @@ class SessionCheck:
         if backup:
             age = datetime.now(UTC) - backup.confirmed_at
             yield Finding(name, True, f"last good backup is {seconds(max(0.0, age.total_seconds()))} old")
-        elif found.key:
+        elif found.key and self.config.storage.database is None:
             yield Finding(name, None, "has no backup", engine_command("session backup", self.config.path, name))
 
     def _check_login(self, found: Inspection) -> Iterator[Finding]:

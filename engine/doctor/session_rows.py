@@ -23,10 +23,13 @@ def check(config: Config) -> Iterator[Finding]:
     if config.storage.database is None:
         return
     from adapters.postgres.address import StoreAddress  # noqa: PLC0415 - only such a config needs PostgreSQL's client
+    from adapters.postgres.errors import StoreUnused  # noqa: PLC0415
     from adapters.postgres.session_lookup import logins_of  # noqa: PLC0415
 
     try:
         logins = logins_of(StoreAddress.parse(config.storage.database))
+    except StoreUnused:
+        logins = {}  # the first start makes the tables, and so does what brings the sessions
     except StorageError:
         return  # the check of the database has said so
     names = [account.name for account in config.accounts]

@@ -18,6 +18,7 @@ from engine.app.node_details import details_of, digests_of
 from engine.config import load
 from engine.doctor import database, nodes, session_rows
 from engine.doctor.findings import Finding
+from engine.doctor.session_files import SessionCheck
 from tests.adapters.session.support import telethons
 from tests.engine.config.texts import HEAD, ONE
 from tests.postgres.server import PostgresServer
@@ -153,6 +154,21 @@ async def test_nodes_their_configs_and_their_accounts(tmp_path: Path, store_url:
         False,
         f"the accounts of this config are not those of the database: see {config.accounts[0].name!r}",
     )
+
+
+def test_a_new_database_is_told_to_have_its_sessions_brought(tmp_path: Path, postgres: PostgresServer) -> None:
+    """That comes first, for no node starts without; a backup or another journal mode of the file is of no use then."""
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{HEAD}{ONE}storage: {{database: {json.dumps(postgres.url())}}}\n", "utf-8")
+    config = load(path)
+    [account] = config.accounts
+    telethons(account.session)
+    some, in_file = session_rows.check(config)
+    assert some.text == "0 of 1 accounts have a login in the database"
+    assert (in_file.ok, "session bring" in in_file.remedy) == (False, True)
+    texts = [each.text for each in SessionCheck(config, account, fix=False).run()]
+    assert "has a login" in texts
+    assert not any("backup" in each or "journal mode" in each for each in texts)
 
 
 def test_logins_that_are_rows(tmp_path: Path, store_url: str) -> None:
