@@ -134,6 +134,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "worker_started": {"worker": 2, "pid": 4711},
     "worker_ended": {"worker": 2, "pid": 4711, "detail": "been ended by SIGKILL", "delay": 1.0},
     "worker_not_started": {"worker": 2, "detail": "Resource temporarily unavailable", "delay": 1.0},
+    "database_overwritten": {"path": "data/engine.db"},
     "worker_accounts_free": {"worker": 2, "took": 0.02},
     "worker_accounts_wait": {"worker": 2, "detail": "the store does not answer"},
     "worker_output": {"worker": 2, "detail": "free(): invalid pointer"},

@@ -130,6 +130,11 @@ class NodeFile:
         with suppress(OSError):
             _write_note(self.path, self.server)
 
+    def move_log(self) -> None:
+        """Move the log into the file, as far as that is possible now. Blocks."""
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
     def close(self) -> None:
         """Close the connection as soon as nothing is under way on it; does not wait."""
         self._closed = True
@@ -240,9 +245,11 @@ def take_over(path: Path) -> list["Repair"]:
         def work(db: sqlite3.Connection) -> None:
             _end_lives(db)
             db.execute("INSERT OR REPLACE INTO node_server VALUES (1, ?)", (secrets.token_hex(16),))
+            db.execute(f"PRAGMA application_id = {secrets.randbits(31) | 1}")  # see ``header_watch.py``
             file.note_settled()
 
         file.run(work)
+        file.move_log()
         return repairs
     finally:
         file.close()

@@ -109,7 +109,7 @@ class OpenFile:
         self._file = identity(self.path)
         self._beside = {path: identity(path) for path in (self._log, beside(self.path, INDEX))}
         # That of an earlier engine, which may be in the log alone: no other file has it, unless it is 0.
-        known = {self._stored_mark(), _mark_of(self._read_header())}
+        known = {self._stored_mark(), mark_of_header(self._read_header())}
         self._marks = {mark for mark in known if mark is not None}
 
     def look(self) -> Loss | None:
@@ -162,7 +162,7 @@ class OpenFile:
 
     def _is_ours(self, header: bytes) -> bool:
         """Return whether this header is that of the file, by its mark or, until that is there, by all of it."""
-        mark = _mark_of(header)
+        mark = mark_of_header(header)
         if mark not in self._marks:
             return False
         if not self.is_marked or mark == self._mark_now or header == self._before:
@@ -250,7 +250,7 @@ class OpenFile:
         finally:
             # Until it is done the header has the old mark, which other files may have as well.
             with suppress(OSError):
-                on_disk = _mark_of(self._read_header())
+                on_disk = mark_of_header(self._read_header())
                 self._marks = {self._mark_now} | ({on_disk} if on_disk is not None else set())
 
 
@@ -279,5 +279,6 @@ def _size_of(header: bytes) -> int:
     return (65_536 if page == 1 else page) * _NUMBER.unpack_from(header, _PAGES_AT)[0]  # type: ignore[no-any-return]
 
 
-def _mark_of(header: bytes) -> int | None:
+def mark_of_header(header: bytes) -> int | None:
+    """Return the mark in a header; None if it is not whole."""
     return _MARK.unpack_from(header, _MARK_AT)[0] if len(header) == _HEADER_BYTES else None

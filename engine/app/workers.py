@@ -20,6 +20,7 @@ from rich.console import Console
 
 from adapters.archive.marker import check_mark
 from adapters.sqlite import StorageError
+from adapters.sqlite.header_watch import HeaderWatch
 from adapters.system import EngineLock, LockHeld, ServiceManager, raise_limit, usable_cores
 from engine import paths
 from engine.app.file_store import SharedFileStore
@@ -54,6 +55,8 @@ RETRY_SECONDS = 1.0
 REMAIN_SECONDS = 60.0
 """How long a start waits for workers of an earlier one, whose parent has died."""
 LOCK_LOOK_SECONDS = 0.2
+FILE_SECONDS = 2.0
+"""Between two looks whether the file was overwritten."""
 OVER = "its process has ended, as its parent saw"
 
 log = structlog.get_logger("holdfast.workers")
@@ -111,6 +114,8 @@ class WorkerParent:
             tasks.start_soon(keep_running, "the search for an account that ends workers", self.search.run)
             tasks.start_soon(keep_running, "the socket for commands", server.run)
             tasks.start_soon(keep_running, "the reload", self.reload.run)
+            if self.config.storage.database is None:
+                tasks.start_soon(keep_running, "the watch over the file", self._watch_file)
             for name, watcher in outward.watchers():
                 tasks.start_soon(keep_running, name, watcher)
             async with anyio.create_task_group() as kept:
@@ -137,6 +142,18 @@ class WorkerParent:
         for worker in self.workers:
             if worker.process is not None:
                 worker.process.kill()
+
+    async def _watch_file(self) -> None:
+        """Say so if the file that the workers share is overwritten in its place: only a person can mend that."""
+        path = self.config.storage.directory / paths.DATABASE
+        watch = HeaderWatch(path)
+        try:
+            while True:
+                if await anyio.to_thread.run_sync(watch.look):
+                    log.error("database_overwritten", path=str(path))
+                await anyio.sleep(FILE_SECONDS)
+        finally:
+            watch.close()
 
     async def _stop_all(self) -> None:
         """Order all workers to stop, once that is wanted, and kill those that do not in time."""

@@ -61,6 +61,15 @@ WORKERS: Final = (
         {**_WORKER, "detail": "what the system says", "delay": "the seconds until the next try"},
     ),
     _workers(
+        "database_overwritten",
+        "error",
+        "💾",
+        "{path} was overwritten while workers have it open, and what they write damages it. Stop the engine, and "
+        "restore a backup before it is started again",
+        "the file that workers share has another content than theirs",
+        {"path": "the database"},
+    ),
+    _workers(
         "worker_accounts_free",
         "info",
         "✅",
