@@ -118,7 +118,7 @@ async def test_two_nodes_tell_of_an_incident_once(tmp_path: Path, store_url: str
 
     async with Sandbox() as dc:
         nodes = Nodes(tmp_path, store_url, dc)
-        one, two = await nodes.node("one", rest=alerts), await nodes.node("two", rest=alerts)
+        one, two = [await nodes.node(name, rest=alerts, lease="45s") for name in ("one", "two")]
         nodes.settle()
         async with one.running() as first:
             await nodes.until(lambda: nodes.healthy() == dict.fromkeys(ACCOUNTS, 1), one)
