@@ -26,6 +26,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from adapters.session.errors import LoginInUse, SessionHeld
+from adapters.system import forks
 from adapters.system.kernel_locks import may_lock_database
 from adapters.system.locked_files import LockedFile, LockedFiles
 from adapters.system.namespace_locks import HeldName, NamespaceLocks, Process, holder_of, process_of
@@ -320,4 +321,4 @@ def _forget_in_child() -> None:
     _NAMES.forget()
 
 
-os.register_at_fork(after_in_child=_forget_in_child)
+forks.do_in_child(_forget_in_child)

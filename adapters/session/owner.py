@@ -295,8 +295,7 @@ def _in_child() -> None:
     _LOCK_FILES.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+forks.do_in_child(_in_child)
 
 
 def _read_owner(path: Path) -> Owner | None:

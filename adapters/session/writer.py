@@ -11,7 +11,6 @@ other files have their turn. Rows that could not be written stay in the dirty se
 import atexit
 import heapq
 import itertools
-import os
 import threading
 import time
 from typing import Any, Final, Protocol
@@ -19,6 +18,7 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 
 from adapters.log_events import event_logger
+from adapters.system import forks
 
 THREADS: Final = 2
 IDLE_TIMEOUT: Final = 10.0
@@ -195,8 +195,7 @@ def _in_child() -> None:
     shared.__init__(shared.threads)  # type: ignore[misc]  # all who imported it have this object
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+forks.do_in_child(_in_child)
 
 
 @atexit.register

@@ -6,6 +6,8 @@ descriptor is replaced by one that can do nothing: its number stays taken, so th
 never reaches a file that the child opens later. Nothing is unlocked in a child: that would unlock it for the parent.
 
 A child of ``os.fork`` that comes back into the loop would be a second engine, with the same logins. It ends there.
+
+uvloop starts programs by such a child, too, and waits until it is the program: what is done here must not wait.
 """
 
 import os
@@ -13,8 +15,11 @@ import select
 import selectors
 import signal
 import socket
+import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
@@ -53,6 +58,25 @@ def withhold_loop(loop: "AbstractEventLoop") -> None:
     is left to a child then; what ``multiprocessing`` talks through has none.
     """
     _LOOPS.add(loop)
+
+
+def do_in_child(act: Callable[[], None]) -> None:
+    """Have this done in each child before anything else, with nothing written to stderr by it, not even a failure.
+
+    Another thread may be writing there at the fork: the lock of the stream is held in the child for ever then.
+    """
+
+    @wraps(act)
+    def quietly() -> None:
+        stderr, sys.stderr = sys.stderr, None
+        try:
+            with suppress(Exception):
+                act()
+        finally:
+            sys.stderr = stderr
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=quietly)
 
 
 def _of_loop(loop: Any) -> set[int]:
@@ -143,5 +167,4 @@ def _in_child() -> None:
     _LOOPS.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+do_in_child(_in_child)

@@ -85,6 +85,8 @@ class NamespaceLocks:
 
     def forget(self) -> None:
         """Forget everything, in a child: the names are the parent's."""
+        if self._socket is not None:
+            self._socket.detach()  # one that is only dropped gives a warning, and the number is to stay taken
         self._descriptor = self._socket = None
 
     def _open(self) -> None:

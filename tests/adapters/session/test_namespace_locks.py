@@ -154,3 +154,14 @@ def test_a_child_gives_up_nothing_of_its_parent_s(tmp_path: Path) -> None:
     assert said.split() == [str(os.getpid())]
     assert holder_of(login_claim._name(login)) is not None
     claim.release()
+
+
+def test_what_is_forgotten_gives_no_warning() -> None:
+    """A socket that is dropped does: in a child, whose stderr may be another thread's for ever."""
+    mine = NamespaceLocks()
+    mine.take(names(1)[0])
+    assert mine._socket is not None
+    dropped, number = mine._socket, mine._socket.fileno()
+    mine.forget()
+    assert dropped.fileno() == -1
+    os.close(number)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -58,6 +59,60 @@ async def main(way):
 if __name__ == "__main__":
     asyncio.run(main(sys.argv[2]))
 """
+
+WRITES = """
+import os, select, sys, threading, warnings
+from pathlib import Path
+import anyio
+from adapters.session.login_claim import LoginClaim
+from adapters.system import forks
+
+def fail():
+    raise ValueError("a bug")
+
+def warn():
+    warnings.warn("something", ResourceWarning)
+
+claim = LoginClaim("A", Path("a.session"))
+match sys.argv[1]:
+    case "claims":
+        claim.take(sys.argv[2])
+    case "fails":
+        forks.do_in_child(fail)
+    case "warns":
+        forks.do_in_child(warn)
+threading.Thread(target=sys.stderr.buffer.write, args=(b"." * 1_000_000,), daemon=True).start()
+while select.select([], [2], [], 0)[1]:
+    pass
+
+async def main():
+    print((await anyio.run_process(["true"])).returncode, flush=True)
+    os._exit(0)
+
+anyio.run(main, backend_options={"use_uvloop": True})
+"""
+"""A program that starts another one while a thread of it waits for room in stderr, whose lock that thread has."""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="with uvloop, and a claim has a socket only there")
+@pytest.mark.parametrize("check", ["error", "default"])
+@pytest.mark.parametrize("what", ["claims", "fails", "warns"])
+def test_a_program_starts_while_another_thread_writes_to_stderr(tmp_path: Path, what: str, check: str) -> None:
+    """The child on its way to the program said something there, and waited for ever; and the engine's loop for it."""
+    program = tmp_path / "writes.py"
+    program.write_text(WRITES)
+    words = [sys.executable, "-W", check, "-W", "ignore:'imghdr'", str(program), what, os.urandom(8).hex()]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+    ) as parent:
+        try:
+            assert parent.wait(TIMEOUT) == 0
+            assert parent.stdout is not None
+            assert parent.stdout.read() == "0\n"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)  # the child, too
 
 
 @pytest.mark.parametrize("way", ["os.fork", "fork", "forkserver", "subprocess"])
