@@ -3,6 +3,7 @@
 Arguments: a file with the commands (JSON), a file for the outcomes (JSON), and what the streams are.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -16,6 +17,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 LIMIT = 600.0
 """Seconds that one command may take; a machine that is busy is slow."""
@@ -58,9 +61,12 @@ def become(words: list[str], streams: Mapping[str, str], where: Path, user: int 
     sys.orig_argv[:] = ["holdfast", *words]
     import engine.cli.verify as command
     from engine.__main__ import holdfast
+    from engine.verify import VerificationReport
     from engine.verify.lease import usual_cases
 
-    command.usual_cases = lambda: usual_cases()[-1:]  # the smallest: what it prints of all of them is alike
+    # What is explored reads nothing of an environment, and takes 20 s; what is printed of it is alike for all sizes.
+    command.explore = lambda **_: VerificationReport()
+    command.usual_cases = lambda: (attrs.evolve(usual_cases()[-1], limit=50),)
     code: Any = 0
     try:
         holdfast()
@@ -122,6 +128,7 @@ def main() -> None:
     """Run all commands, and write down what became of them."""
     plan = json.loads(Path(sys.argv[1]).read_bytes().decode("utf-8", "surrogateescape"))
     load_everything()
+    gc.freeze()  # a child that collects garbage would look through, and so copy, all that was imported
     outcomes = []
     report = Path(sys.argv[2]).absolute()
     for words in plan["commands"]:
