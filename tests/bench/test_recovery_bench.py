@@ -32,6 +32,7 @@ async def test_both_programs_come_back_from_each_reset_with_one_connection() -> 
         assert not any(isinf(one.seconds) for one in outcomes)
 
 
+@pytest.mark.slow
 async def test_a_program_hears_and_each_port_counts_alone() -> None:
     """A message reaches the handlers of both kinds of program, and what one account does is not counted for another."""
     async with prepared(QUICK_POLICY) as harness, harness.subject(Holdfast) as ours, harness.subject(Bare) as theirs:

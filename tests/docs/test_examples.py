@@ -65,6 +65,7 @@ def session_of(dc: Sandbox, phone: str, file: Path) -> Path:
     return file
 
 
+@pytest.mark.slow
 async def test_the_program_around_the_engine(harness: EngineHarness) -> None:
     """It waits for an account, asks as its client, has a job done, reads the journal, and ends with 0."""
     async with sandbox() as dc:
@@ -75,6 +76,7 @@ async def test_the_program_around_the_engine(harness: EngineHarness) -> None:
         assert [message.text for message in dc.messages(PHONES[0])] == ["Hello"]
 
 
+@pytest.mark.slow
 async def test_the_collector(harness: EngineHarness) -> None:
     """It reads the whole history into the database, while the connection is cut again and again."""
     async with sandbox() as dc:

@@ -123,6 +123,7 @@ async def test_without_an_engine_a_command_says_how_to_start_it(harness: EngineH
     assert "did you mean 'Account 1'?" in printed
 
 
+@pytest.mark.slow
 async def test_an_account_that_the_engine_does_not_know_yet(harness: EngineHarness) -> None:
     """A config that is newer than the engine is told apart from a misspelt name."""
     async with Sandbox() as dc:
@@ -139,6 +140,7 @@ async def test_an_account_that_the_engine_does_not_know_yet(harness: EngineHarne
     assert "reload" in printed
 
 
+@pytest.mark.slow
 async def test_a_data_directory_with_a_long_name(tmp_path: Path) -> None:
     """Commands reach an engine whose socket's path is longer than an address may be."""
     harness = EngineHarness(tmp_path / ("d" * 110))
@@ -312,6 +314,7 @@ async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
             assert await harness.finish(engine, signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 async def test_status_says_what_each_account_has_in_memory(harness: EngineHarness) -> None:
     """``--verbose`` asks the running engine; JSON and the page have it, and an engine that is down has nothing."""
     async with Sandbox() as dc:

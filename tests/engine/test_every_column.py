@@ -130,6 +130,7 @@ QUICK = ("snapshots", "renames", "job_counts")
 """Tables that a plain run of the tests spoils; the others are among the slow tests."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "table", [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in sorted(TABLES)]
 )

@@ -159,6 +159,7 @@ def test_a_module_that_cannot_be_used_is_a_sentence_with_its_place(
     assert rows(harness) == []
 
 
+@pytest.mark.slow
 async def test_run_says_what_is_wrong_with_a_module_and_leaves(harness: EngineHarness) -> None:
     """The engine does not start half: exit code 2 and the sentence, and the same for rules of an unknown kind."""
     text = harness.config.read_text().replace("modules: [my_counting.py]", "modules: [gone.py]")

@@ -56,6 +56,7 @@ async def test_a_stranger_on_the_path_disables_no_fleet(harness: EngineHarness) 
     assert not COMPLAINTS.search(harness.text), harness.text
 
 
+@pytest.mark.slow
 async def test_a_key_that_is_gone_says_what_to_do_and_a_new_login_is_used_at_once(harness: EngineHarness) -> None:
     """The account keeps trying and says to log in; the file is free for that, and the new key is tried at once."""
     slow = QUICK.replace("factor: 1.5, cap: 400ms, tries: 4", "factor: 30, cap: 10m, tries: 3")  # 50 ms, 1.5 s, 45 s

@@ -203,6 +203,7 @@ async def test_a_beat_into_a_black_hole_ends_at_its_deadline_and_the_next_connec
     assert (await a.beat()).beat == 2
 
 
+@pytest.mark.slow
 async def test_a_restart_of_the_server_is_seen_and_ends_what_was_settled() -> None:
     """A beat names the start of the server, so whoever watches begins anew; what it noted before does not count."""
     with private_server() as server:

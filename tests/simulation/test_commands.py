@@ -32,6 +32,7 @@ def test_a_client_that_dies_leaves_nothing_in_the_engine() -> None:
     assert seen("dead_clients", "0:10") == [[1, [], 1, "ok"]] * 10
 
 
+@pytest.mark.slow
 def test_one_command_too_many_is_told_so() -> None:
     """Sixteen commands wait for their answers, and the next one is refused."""
     assert seen("crowded", "0:10") == [["busy"] + ["ok"] * 16] * 10

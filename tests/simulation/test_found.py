@@ -1,5 +1,7 @@
 """Stories in which the simulation once found a fault of the engine, as short as they could be made."""
 
+import pytest
+
 from tests.simulation.children import Children
 from tests.simulation.story import Incident, IncidentKind, JobOrder, Story, Workload
 
@@ -13,6 +15,7 @@ def test_a_link_that_is_asked_for_proofs_is_not_given_up() -> None:
     assert outcome.counters["attempts"] == 1
 
 
+@pytest.mark.slow
 def test_a_reader_gets_the_records_of_the_end() -> None:
     """The last rows are written when the journal closes; readers end after that, with nothing raised."""
     orders = (JobOrder(at=60, kind="steps", steps=3, seconds=1),)
@@ -22,6 +25,7 @@ def test_a_reader_gets_the_records_of_the_end() -> None:
             assert children.run(Story(seed=seed, hours=0.2, accounts=3, workload=workload)).verdicts == ()
 
 
+@pytest.mark.slow
 def test_what_a_silent_link_could_not_deliver_does_not_destroy_the_login() -> None:
     """A request that a closed link could not deliver never arrives: late, it would be a second use of the key."""
     silence = Incident(at=300, kind=IncidentKind.NETWORK_HALF_OPEN, seconds=75)

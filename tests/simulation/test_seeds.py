@@ -23,6 +23,7 @@ def swarm(out: Path, *options: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_one_seed_gives_the_same_journal_twice(tmp_path: Path) -> None:
     """The same seed and code give the same journal, byte for byte."""
     assert "1 seed: 1 clean, 0 failed" in swarm(tmp_path, "--seed", "4", "--hours", "0.5", "--twice")

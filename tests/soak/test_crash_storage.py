@@ -13,6 +13,7 @@ from tests.soak.storage import Durable, Lost
 SEED = 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_what_was_durable_is_there_after_kill_9(tmp_path: Path, kills: int) -> None:
     """Records, keys and entities that were called durable survive, in the files and in copies of a stopped moment."""

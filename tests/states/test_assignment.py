@@ -3,6 +3,7 @@
 import random
 import re
 
+import pytest
 from attrs import evolve, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,6 +124,7 @@ def claimed(nodes: list[ANode], groups: list[AGroup]) -> list[AGroup]:
     ]
 
 
+@pytest.mark.slow
 @given(fleets())
 def test_moving_ends(fleet: tuple[list[ANode], list[AGroup]]) -> None:
     """However unbalanced a fleet is: no account goes back and forth, and no node that is over its mark keeps on."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +91,7 @@ def _apart(batch: list[Stored]) -> list[Stored]:
     ]
 
 
+@pytest.mark.slow
 async def test_what_is_kept_becomes_the_same_rows(tmp_path: Path, postgres: PostgresServer) -> None:
     """Messages, edits, deletions, intervals, holes and what was read later: SQLite's rows are PostgreSQL's."""
     told: list[Any] = [SET_BACK]
@@ -109,6 +111,7 @@ async def test_what_is_kept_becomes_the_same_rows(tmp_path: Path, postgres: Post
 ledgers = st.lists(st.tuples(st.lists(ledger_rows, min_size=1, max_size=9), st.none()), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 async def test_what_is_compacted_becomes_the_same_rows(tmp_path: Path, postgres: PostgresServer) -> None:
     """Intervals of several users, boxes and logins, which touch, overlap or do not."""
     told: list[Any] = []

@@ -276,6 +276,7 @@ def test_a_file_that_is_no_archive_is_told(home: Home, archive: Path, tmp_path: 
         home.restore(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_an_archive_with_any_bytes_changed_is_refused_or_the_same(home: Home, archive: Path, seed: int) -> None:
     """What a bad disk makes of it never raises anything but a sentence, and never restores half of it."""
@@ -295,6 +296,7 @@ def test_an_archive_with_any_bytes_changed_is_refused_or_the_same(home: Home, ar
             break
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_an_archive_that_unpacks_to_anything_is_refused_or_the_same(home: Home, archive: Path, seed: int) -> None:
     """The same behind the compression, where every byte of a header can be reached."""

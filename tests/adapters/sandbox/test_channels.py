@@ -255,6 +255,7 @@ async def test_mistakes_with_channels_have_sentences() -> None:
             await dc.create_channel("other", "")
 
 
+@pytest.mark.slow
 async def test_a_sandbox_in_its_own_process_has_channels_too(connected: Connect) -> None:
     """create_channel, post and channel_messages work through the control connection, in several answers if need be."""
     async with SandboxProcess.start() as dc:

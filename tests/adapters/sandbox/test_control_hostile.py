@@ -91,6 +91,7 @@ async def test_no_line_ends_it() -> None:
         assert (await sandbox.stats())["channels"] == 1
 
 
+@pytest.mark.slow
 async def test_no_bytes_end_it() -> None:
     """Noise, half a line, a megabyte without an end, and connections that are dropped at once."""
     rng = random.Random(7)
@@ -171,6 +172,7 @@ async def test_strangers_do_not_crowd_out_the_owner() -> None:
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_a_big_fill_does_not_block_the_loop(connected: Connect) -> None:
     """While a channel gets a hundred thousand messages, other clients are answered all the time."""
     async with Sandbox() as dc, connected(dc, ALICE) as client, anyio.create_task_group() as tasks:
@@ -207,6 +209,7 @@ async def test_no_garbage_ends_the_datacenter(connected: Connect) -> None:
         assert (await client(STATE())).pts == 1
 
 
+@pytest.mark.slow
 async def test_no_request_ends_the_datacenter(raw: OpenPeer, connected: Connect) -> None:
     """A gzip bomb, wrappers without end and a vector that claims a billion items are refused to who sent them."""
     deep = functions.help.GetConfigRequest()

@@ -178,6 +178,7 @@ async def test_a_pushed_message_has_its_file(connected: Connect) -> None:
         assert (await next_item(seen)).file.size == SIZE
 
 
+@pytest.mark.slow
 async def test_files_outlive_the_process(connected: Connect, tmp_path: Path) -> None:
     """What was sent and what was put in are there again on the same state; the control connection can put them in."""
     async with SandboxProcess.start(tmp_path) as dc:

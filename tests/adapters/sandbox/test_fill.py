@@ -141,6 +141,7 @@ async def test_a_history_is_bounded(upto: int) -> None:
             await dc.fill("news", upto)
 
 
+@pytest.mark.slow
 async def test_a_long_history_is_made_and_read_in_seconds() -> None:
     """A hundred thousand messages are written within the answer's timeout (10 s), and all of them read in 15 s."""
     async with SandboxProcess.start() as dc:
@@ -165,6 +166,7 @@ async def test_a_page_costs_the_same_however_deep_it_lies() -> None:
         assert work(dc, "long", HistoryWindow(100, offset_id=10_000, add_offset=-50)) < limit
 
 
+@pytest.mark.slow
 async def test_a_restarted_sandbox_has_the_group_and_its_members(
     connected: Connect, new_session: NewSession, tmp_path: Path
 ) -> None:

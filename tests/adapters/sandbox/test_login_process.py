@@ -13,6 +13,7 @@ CODE = "22222"
 TOKEN = "7000000001:a-token_of_a_bot-in-tests"
 
 
+@pytest.mark.slow
 async def test_each_command_about_logins_crosses_the_border(connected: Connect, tmp_path: Path) -> None:
     """Passwords, codes, numbers, QR codes and bots work from outside; refusals come back; no secret is logged."""
     tokens = [TOKEN]

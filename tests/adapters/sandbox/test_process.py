@@ -45,6 +45,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 async def test_a_client_meets_the_process(connected: Connect, tmp_path: Path) -> None:
     """Login, push, statistics, a port of one's own, a scenario and a refusal, all across the process border."""
     async with SandboxProcess.start(tmp_path) as sandbox, connected(sandbox) as client:
@@ -71,6 +72,7 @@ async def test_a_client_meets_the_process(connected: Connect, tmp_path: Path) ->
     assert (tmp_path / "sandbox.log").stat().st_size > 0
 
 
+@pytest.mark.slow
 async def test_a_death_is_noticed() -> None:
     """After the process was killed every call raises SandboxDied with a sentence."""
     async with SandboxProcess.start() as sandbox:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from telethon.crypto import AuthKey
@@ -113,6 +114,7 @@ def do_all(sessions: tuple[Any, ...], changes: list[tuple[Any, ...]]) -> None:
                 do(session, change)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(changes=st.lists(CHANGES, max_size=12), keep=st.booleans(), begin=st.booleans())
 def test_it_answers_as_telethons_own_does_and_leaves_the_same_file(

@@ -49,6 +49,7 @@ async def use_up_the_log(harness: EngineHarness, dc: Sandbox) -> None:
             await anyio.sleep(0.3)
 
 
+@pytest.mark.slow
 async def test_a_full_disk_for_logs_changes_nothing_else(harness: EngineHarness) -> None:
     """The run says it once, journals, ends with exit code 0 and its final status, and says what the log lacks."""
     logs = harness.directory / "data" / "logs"

@@ -21,6 +21,7 @@ def log_of(harness: EngineHarness) -> str:
     return (harness.directory / "data" / "logs" / "engine.log").read_text("utf-8")
 
 
+@pytest.mark.slow
 async def test_a_hangup_ends_the_run_in_order(harness: EngineHarness) -> None:
     """Accounts are disconnected, all is stored, the exit code is 0, and the log says which signal came; two are one."""
     async with Sandbox() as dc:
@@ -37,6 +38,7 @@ async def test_a_hangup_ends_the_run_in_order(harness: EngineHarness) -> None:
     assert harness.states() == ["shutting_down"] * 2
 
 
+@pytest.mark.slow
 async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -> None:
     """No terminal can close there: as for every service it means to read the config again, and the accounts go on.
 
@@ -114,6 +116,7 @@ async def test_under_nohup_the_run_goes_on(harness: EngineHarness) -> None:
     assert "Received signal 1 " not in log_of(harness)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", ["", "work: {}\n"])
 async def test_a_terminal_that_closes_ends_the_run_in_order(harness: EngineHarness, jobs: str) -> None:
     """Hangup and dead streams (EIO) come together: nothing is lost, and the log file tells the whole end."""

@@ -104,6 +104,7 @@ async def process_of(harness: EngineHarness) -> AsyncIterator[Process]:
                 process.kill()
 
 
+@pytest.mark.slow
 async def test_a_revoked_login_is_an_incident_at_once(harness: EngineHarness) -> None:
     """However long ``after`` is; both commands say what to do, and the engine hears of an acknowledgement."""
     async with Sandbox() as dc:

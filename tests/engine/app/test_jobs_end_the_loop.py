@@ -29,6 +29,7 @@ OF_LOOP = re.compile(
 """What the loop itself says of a future of its own (set_result of one that the job has cancelled)."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "said"),
     [

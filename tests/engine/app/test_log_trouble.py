@@ -29,6 +29,7 @@ def make_file(directory: Path) -> None:
     directory.write_text("")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "stderr"),
     [

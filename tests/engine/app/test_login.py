@@ -53,6 +53,7 @@ async def piped(harness: EngineHarness, *words: str, said: str = "") -> tuple[in
     return done.returncode, done.stdout.decode() + done.stderr.decode()
 
 
+@pytest.mark.slow
 async def test_a_dialogue_at_a_terminal(harness: EngineHarness) -> None:
     """Wrong code, right code, hint, a password that is not shown, and the new session with a backup of the old one."""
     async with Sandbox() as dc:
@@ -79,6 +80,7 @@ async def test_a_dialogue_at_a_terminal(harness: EngineHarness) -> None:
     assert left_over(harness) == []
 
 
+@pytest.mark.slow
 async def test_ctrl_c_at_the_password_changes_nothing(harness: EngineHarness) -> None:
     """Exit code 130, a sentence, the session to the byte, and the terminal shows again what is typed."""
     async with Sandbox() as dc:
@@ -99,6 +101,7 @@ async def test_ctrl_c_at_the_password_changes_nothing(harness: EngineHarness) ->
     assert left_over(harness) == []
 
 
+@pytest.mark.slow
 async def test_ctrl_d_is_an_end_of_the_input(harness: EngineHarness) -> None:
     """Exit code 1, and a sentence."""
     async with Sandbox() as dc:
@@ -110,6 +113,7 @@ async def test_ctrl_d_is_an_end_of_the_input(harness: EngineHarness) -> None:
             assert await terminal.end() == 1
 
 
+@pytest.mark.slow
 async def test_a_qr_code_at_a_terminal_is_drawn_over_the_last_one(harness: EngineHarness) -> None:
     """It is black on white, the next one takes its place, and its text is in no line."""
     async with Sandbox() as dc:
@@ -139,6 +143,7 @@ def test_a_qr_code_says_what_it_is_given() -> None:
     assert len(drawn[0]) <= 80
 
 
+@pytest.mark.slow
 async def test_a_bot_needs_no_dialogue(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its token comes from the environment, and is in nothing that is printed."""
     async with Sandbox() as dc:
@@ -155,6 +160,7 @@ async def test_a_bot_needs_no_dialogue(harness: EngineHarness, monkeypatch: pyte
     assert wrong[0] == 2
 
 
+@pytest.mark.slow
 async def test_a_refusal_is_one_sentence_and_exit_code_1(harness: EngineHarness) -> None:
     """A flood wait is told and not waited for."""
     async with Sandbox() as dc:
@@ -217,6 +223,7 @@ async def test_a_healthy_account_logs_in_anew_beside_the_engine(harness: EngineH
     assert not COMPLAINTS.search(harness.text), harness.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ctrl-c", pytest.param("hang-up", marks=pytest.mark.slow)])
 async def test_an_account_goes_on_when_its_login_does_not(harness: EngineHarness, how: str) -> None:
     """Ctrl+C, and a terminal that is closed: the account is resumed with the login that it had."""

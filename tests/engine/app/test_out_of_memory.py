@@ -39,6 +39,7 @@ def test_what_a_process_lacks_is_neither_a_file_s_nor_the_network_s_fault(exc: E
         assert is_bug(shown) is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 2, *(pytest.param(left, marks=pytest.mark.slow) for left in (1, 4))])
 def test_a_run_without_threads_ends_with_one_sentence(harness: EngineHarness, left: int) -> None:
     """Whatever part finds that it can have no thread, the exit code is that of a failure, without a traceback."""

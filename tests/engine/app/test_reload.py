@@ -162,6 +162,7 @@ async def test_schedules_change_without_a_connection(harness: EngineHarness) -> 
     assert [entry.policy is not None for entry in ends] == [True, True]
 
 
+@pytest.mark.slow
 async def test_what_cannot_be_applied_is_refused_as_a_whole(harness: EngineHarness) -> None:
     """A sentence says why, and nothing of the rest, here an account that is removed, is applied."""
     changes = [
@@ -212,6 +213,7 @@ def job_result(harness: EngineHarness) -> object:
     return json.loads(found[0]) if found and found[0] is not None else None
 
 
+@pytest.mark.slow
 async def test_an_engine_with_another_config_is_not_meant(harness: EngineHarness) -> None:
     """Another file that names the same data directory is not the config of the engine that runs."""
     async with Sandbox() as dc:

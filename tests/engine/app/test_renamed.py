@@ -92,6 +92,7 @@ async def replays(harness: EngineHarness) -> str:
     return printed
 
 
+@pytest.mark.slow
 async def test_a_renamed_account_keeps_its_flood_wait_and_its_backups(harness: EngineHarness) -> None:
     """The wait, the counters, the jobs and the backups go with the login, and the log says that it was renamed."""
     async with Sandbox() as dc:
@@ -193,6 +194,7 @@ async def test_a_new_login_of_the_same_user_keeps_the_wait(harness: EngineHarnes
         assert found["Account 1"].life == 2
 
 
+@pytest.mark.slow
 async def test_a_rejected_login_stays_rejected_under_another_name(harness: EngineHarness) -> None:
     """Dead credentials are not tried again because the config calls them something else."""
     async with Sandbox() as dc:

@@ -86,6 +86,7 @@ async def test_a_run_of_a_given_length_ends_by_itself(harness: EngineHarness) ->
     assert "CONNECTION STATUS" in harness.printed
 
 
+@pytest.mark.slow
 async def test_a_sandbox_that_dies_is_told(harness: EngineHarness) -> None:
     """When the datacenter of our own is gone, the log says so, and Ctrl+C still leaves in order."""
     sandboxed(harness, PHONES[0])
@@ -100,6 +101,7 @@ async def test_a_sandbox_that_dies_is_told(harness: EngineHarness) -> None:
     assert clean(harness), harness.text
 
 
+@pytest.mark.slow
 async def test_sessions_of_telethon_s_heal_at_another_datacenter(harness: EngineHarness) -> None:
     """With ``datacenter: {id, host, port, public_key}`` and files that Telethon wrote, a reset is healed."""
     async with Sandbox() as dc:
@@ -127,6 +129,7 @@ async def test_ctrl_c_leaves_cleanly(harness: EngineHarness) -> None:
     assert clean(harness), harness.text
 
 
+@pytest.mark.slow
 async def test_ctrl_c_in_the_middle_of_a_connect_that_hangs(harness: EngineHarness) -> None:
     """An attempt that would hang for its whole patience does not hold the engine."""
     async with Sandbox() as dc:
@@ -150,6 +153,7 @@ async def test_ctrl_c_during_back_off(harness: EngineHarness) -> None:
     assert clean(harness), harness.text
 
 
+@pytest.mark.slow
 async def test_ctrl_c_before_anything_is_up(harness: EngineHarness) -> None:
     """A stop while the sandbox is still starting leaves no sandbox and no complaint."""
     sandboxed(harness, PHONES[0])
@@ -159,6 +163,7 @@ async def test_ctrl_c_before_anything_is_up(harness: EngineHarness) -> None:
     assert clean(harness), harness.text
 
 
+@pytest.mark.slow
 async def test_a_second_signal_leaves_at_once(harness: EngineHarness) -> None:
     """When an end takes long (here the journal's file is locked), a second Ctrl+C does not wait for it."""
     async with Sandbox() as dc:
@@ -173,6 +178,7 @@ async def test_a_second_signal_leaves_at_once(harness: EngineHarness) -> None:
     assert "Leaving at once" in harness.text
 
 
+@pytest.mark.slow
 async def test_a_second_engine_is_told_which_process_has_the_data(harness: EngineHarness) -> None:
     """One data directory has one engine; the other one leaves with 3 and names the process."""
     async with Sandbox() as dc:

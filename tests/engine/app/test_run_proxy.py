@@ -13,6 +13,7 @@ from tests.engine.harness import FAST, EngineHarness, all_are
 PHONE = "+9996620001"
 
 
+@pytest.mark.slow
 async def test_an_engine_fails_over_and_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first proxy refuses the login, the second carries the account; both are named, and no password anywhere.
 

@@ -41,6 +41,7 @@ async def test_a_group_of_the_config_is_there_when_the_accounts_are(harness: Eng
     assert harness.text.count("The sandbox wrote 300 messages into @holdfast_news") == 1
 
 
+@pytest.mark.slow
 async def test_a_group_that_cannot_be_is_told_with_its_place(harness: EngineHarness) -> None:
     """The sandbox of an earlier run may have a channel of that name; the engine says which entry it was."""
     async with Sandbox(state=harness.directory / "data" / "sandbox") as dc:

@@ -47,6 +47,7 @@ async def stored(harness: EngineHarness) -> AsyncIterator[Terminal]:
         yield terminal
 
 
+@pytest.mark.slow
 async def test_an_account_is_paused_and_resumed_by_key(harness: EngineHarness) -> None:
     """In a running engine, by the handlers of the commands; Ctrl+C ends it in order, and the terminal is as before."""
     async with Sandbox() as dc:
@@ -70,6 +71,7 @@ async def test_an_account_is_paused_and_resumed_by_key(harness: EngineHarness) -
             assert await terminal.end() == 0
 
 
+@pytest.mark.slow
 async def test_an_incident_is_acknowledged_and_a_removed_account_is_gone(harness: EngineHarness) -> None:
     """An account that needs a person is an incident at once; a reload without it leaves its page, and the other one."""
     async with Sandbox() as dc:

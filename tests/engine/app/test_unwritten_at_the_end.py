@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.timeouts import TIMEOUT
 
 PROGRAM = """
@@ -29,6 +31,7 @@ process._end_within(0)
 """The end of a run with a session whose disk is full; the last try lasts longer than a process has for its end."""
 
 
+@pytest.mark.slow
 def test_a_session_that_is_not_written_at_the_end_is_said() -> None:
     """The deadline for the process does not come before the sentence."""
     root = str(Path(__file__).parents[3])

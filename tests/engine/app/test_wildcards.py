@@ -32,6 +32,7 @@ async def script(path: Path, dc: Sandbox) -> int:
     return int(me.id)
 
 
+@pytest.mark.slow
 async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(harness: EngineHarness) -> None:
     """Every file connects under its own name, none of what it says of key and address changes, and scripts go on."""
     async with Sandbox() as dc:
@@ -70,6 +71,7 @@ def pts(path: Path) -> int:
     return int(found[0]) if found else 0
 
 
+@pytest.mark.slow
 async def test_a_second_engine_on_the_same_sessions_leaves_at_once(harness: EngineHarness, tmp_path: Path) -> None:
     """Another config and another directory, but one session file: exit code 3, and which process has it."""
     async with Sandbox() as dc:

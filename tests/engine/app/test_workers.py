@@ -79,6 +79,7 @@ def test_a_name_of_a_worker_is_none_that_a_person_can_give(tmp_path: Path) -> No
         evolve(NodeSection(), name=part.node.known_as)
 
 
+@pytest.mark.slow
 async def test_a_database_that_does_not_answer_ends_the_start_of_workers(harness: EngineHarness) -> None:
     """Before any process is started, in the sentence of one engine, without the password."""
     names = "{name: A, session: a}, {name: B, session: b}"

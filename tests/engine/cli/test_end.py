@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.engine.harness import ROOT
 from tests.timeouts import TIMEOUT
 
@@ -51,6 +53,7 @@ def test_files_of_the_users_modules_are_written_and_removed_at_the_end_of_jobs_a
     assert has_tidied(tmp_path)
 
 
+@pytest.mark.slow
 def test_files_of_the_users_modules_are_written_and_removed_at_the_end_of_a_run(tmp_path: Path) -> None:
     """A run ends so, too, though it keeps the collector away from all that was imported."""
     done = holdfast(tmp_path, "run", "--for", "100ms")

@@ -104,6 +104,7 @@ REQUIRED = {("account", "add"): ("--session",), ("prove",): ("--chat",), ("expor
 """Options without which a command is none."""
 
 
+@pytest.mark.slow
 @settings(max_examples=600, deadline=None)
 @given(lines())
 def test_what_is_read_plainly_means_the_same_to_the_library(words: list[str]) -> None:

@@ -187,6 +187,7 @@ def _configs(draw: st.DrawFn) -> tuple[str, int]:
     return newline.join(lines) + draw(st.sampled_from(["", newline])), count
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_configs(), st.data())
 def test_all_other_characters_stay(config: tuple[str, int], data: st.DataObject) -> None:

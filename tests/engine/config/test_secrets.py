@@ -141,6 +141,7 @@ def test_no_damage_to_a_config_shows_a_secret_or_a_traceback(tmp_path: Path, dat
     assert not [secret for secret in (*SECRETS, "SecretOfTheEnvironment") if secret in said]
 
 
+@pytest.mark.slow
 @given(
     place=st.sampled_from(PLACES),
     value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists) | st.dates(),

@@ -59,6 +59,7 @@ def test_nothing_in_a_text_is_markup() -> None:
     assert screen.getvalue() == "[bold]x[/bold] [/] [link=http://a]b :smile:\n"
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text() | st.just("\u202e\x9b\ud800"), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

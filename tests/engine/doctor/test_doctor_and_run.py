@@ -83,6 +83,7 @@ def no_kind(directory: Path) -> str:
     return "work: {kinds: {sned: {at_once: 1}}}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [

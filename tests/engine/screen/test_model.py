@@ -122,6 +122,7 @@ def test_an_accent_is_one_letter() -> None:
 # --- keys, all of them in all views ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_key_is_harmless_in_every_place() -> None:
     """From wherever keys can lead, every key leads to a place that the screen can show, and acts on what is chosen."""
     empty = Seen(names=(), states=(), records=(), fits=1)

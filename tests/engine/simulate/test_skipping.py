@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ def seen(simulation: Simulation) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(data=st.data(), accounts=st.sampled_from((1, 2, 3, 5, 20, 200)), seed=st.integers(0, 2**32))
 def test_skipping_changes_nothing(data: st.DataObject, accounts: int, seed: int) -> None:

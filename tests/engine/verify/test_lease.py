@@ -67,6 +67,7 @@ def named(case: LeaseCase | LeaseMutant) -> str:
 # --- the law ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", USUAL, ids=named)
 def test_no_trouble_makes_two_owners_or_none(case: LeaseCase) -> None:
     """One kind of trouble in all of its forms; and what it is about does happen."""

@@ -81,6 +81,7 @@ def web(harness: EngineHarness) -> Web:
     return Web(harness)
 
 
+@pytest.mark.slow
 async def test_metrics_say_what_the_journal_says(harness: EngineHarness, web: Web) -> None:
     """After an outage every transition of the journal is counted, and nothing else; the requests are, too."""
     async with Sandbox() as dc:
@@ -132,6 +133,7 @@ async def test_a_journal_that_cannot_be_written_is_not_live(
             assert (await web.until("/healthz", 200))["why"] == []
 
 
+@pytest.mark.slow
 async def test_a_port_in_use_stops_no_account(harness: EngineHarness, web: Web) -> None:
     """The engine runs without its server, and says why in one line."""
     async with Sandbox() as dc:
@@ -230,6 +232,7 @@ holdfast()
 """
 
 
+@pytest.mark.slow
 async def test_a_run_without_these_sections_imports_none_of_the_libraries(harness: EngineHarness) -> None:
     """They take memory and a part of a second, and most fleets have no use for them."""
     async with Sandbox() as dc:
@@ -241,6 +244,7 @@ async def test_a_run_without_these_sections_imports_none_of_the_libraries(harnes
     assert {library for library in LIBRARIES if library in found} == set()
 
 
+@pytest.mark.slow
 def test_the_package_itself_imports_none_of_them() -> None:
     """A program that imports ``Engine`` for something else does not wait for them."""
     program = "import json, sys; from engine import Engine; print(json.dumps(sorted(sys.modules)))"
