@@ -162,6 +162,7 @@ async def run(directory: Path, kills: int, seed: int, *, per_life: int = 60) -> 
                 for _ in range(chance.randrange(5)):
                     await record.write()
         async with harness.running() as engine:
+            await harness.until(lambda at: any(each.life == kills + 2 for each in at.entries()[-9:]))
             await _all_claimed(record, file, harness)
             if code := await harness.finish(engine, 15):
                 raise Lost(f"the last run ended with {code}:\n{harness.text[-3000:]}")

@@ -130,7 +130,7 @@ async def test_two_nodes_tell_of_an_incident_once(tmp_path: Path, store_url: str
                 await nodes.until(lambda: messages() == ["opened"], one, two)
                 code, said = await two.command("incidents", "config.yaml", "--json")
                 assert (code, json.loads(said)["kind"]) == (1, "job_failed")
-                assert await one.finish(first, signal.SIGTERM) == 0
+                assert await one.finish(first, signal.SIGTERM) == 0, one.text
                 await nodes.until(lambda: set(nodes.healthy()) == set(ACCOUNTS), two)
                 assert await two.finish(second, signal.SIGTERM) == 0
     assert messages() == ["opened"]
