@@ -1,12 +1,14 @@
 """The ledger of completeness of a running engine: what its accounts have handled, stored together."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
 from attrs import define, field
 
 from adapters.sqlite import ledger_schema, rename_schema, schema
+from adapters.sqlite.errors import WriterClosed, WriterFenced
 from states.ledger import HoleCause, LedgerRow
 
 DELAY = 0.2
@@ -68,7 +70,14 @@ class LedgerStore:
         await self._store([ledger])
 
     async def run(self) -> None:
-        """Store rows as they come, until cancelled; join those of earlier runs, at once and then a few times a day."""
+        """Store rows as they come, until cancelled; join those of earlier runs, at once and then a few times a day.
+
+        Ends when the writer is over, with the life of a node: what it has not stored is with the accounts still.
+        """
+        with suppress(WriterClosed, WriterFenced):
+            await self._run()
+
+    async def _run(self) -> None:
         await self._compact()
         while True:
             with anyio.move_on_after(COMPACT_EVERY):

@@ -1,5 +1,7 @@
 """The ledger of completeness in each store: what was handled is claimed, never more, and the next engine goes on."""
 
+import anyio
+import anyio.lowlevel
 import attrs
 import pytest
 
@@ -8,6 +10,7 @@ from adapters.sqlite.ledger_schema import MAX_ROWS
 from states.completeness import ReadLater, assess
 from states.ledger import HoleCause, Interval, LedgerRow, merge
 from tests.storage.part_stores import PartsUnderTest, Source, intervals, row, running, store
+from tests.timeouts import TIMEOUT
 
 # --- what is stored ---------------------------------------------------------------------------------------------------
 
@@ -117,6 +120,18 @@ async def test_rows_of_many_accounts_are_stored_while_it_runs(parts: PartsUnderT
         assert (first.was_stored, last.was_stored) == ([row(1, 2)], [row(1, 3, user=8)])
         with parts.ledger() as ledger:
             assert intervals(ledger.rows(5)) == [(1, 2), (1, 3)]
+
+
+async def test_it_ends_with_its_writer_and_claims_nothing_more(parts: PartsUnderTest) -> None:
+    """A node that has lost its lease closes it; the rows stay with their account, and that is no error."""
+    async with parts.node() as node:
+        source = Source("A", [row(1, 2)])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(node.ledger.run)
+            await anyio.wait_all_tasks_blocked()
+            await node.ledger.writer.aclose(TIMEOUT)
+            node.ledger.soon(source)
+        assert (source.put_back_rows, source.was_stored) == ([row(1, 2)], [])
 
 
 async def test_the_next_engine_goes_on_in_the_chain(parts: PartsUnderTest) -> None:
